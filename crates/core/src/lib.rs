@@ -1,0 +1,35 @@
+//! The sans-IO core of dui: who is in the cluster, who is alive, and how news travels.
+//!
+//! Nothing here reads a clock, opens a socket, spawns a thread or asks the
+//! system for randomness. A shell feeds [`Peer::handle`] with what happened
+//! and when, then drains [`Peer::poll_output`] and does what it is told:
+//!
+//! ```text
+//!   datagram, stream frame, ─▶ Peer::handle(now, Input) ─▶ Send, Beacon, Stream…
+//!   refusal, timeout, thaw                                 Persist, Event, WakeAt
+//! ```
+//!
+//! The node (`dui-node`) and the simulator drive the same [`Peer`].
+//!
+//! Modules point down only: `clock`, `id`, `wire`, `seal` ← `membership`,
+//! `gossip`, `discovery` ← `peer`. The three in the middle never import one
+//! another; `peer` composes them.
+
+pub mod clock;
+pub mod discovery;
+pub mod gossip;
+pub mod id;
+pub mod keyring;
+pub mod membership;
+pub mod peer;
+pub mod seal;
+pub mod wire;
+
+pub use clock::{Mono, Now, Timestamp};
+pub use id::{ClusterName, Incarnation, MessageCounter, NameError, NodeId, NodeName, RunId};
+pub use keyring::{Key, KeyError, KeyFingerprint, Keyring};
+pub use peer::{
+    Config, Counters, DiscoveryInfo, EndOfStream, Event, Fatal, ForgetError, ForgetReason, Input,
+    Known, Member, MemberState, Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role,
+    SelfInfo, StreamId, Timer, UserEvent, Why, WhyEntry,
+};
