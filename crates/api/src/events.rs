@@ -15,12 +15,13 @@ use crate::refusal::Refusal;
 /// Largest payload of an event in bytes.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 8 * 1024;
 
-/// Publish an event to every node: the body is the payload, byte for byte,
-/// whatever its content type; at most 8 KiB.
+/// Publish an event to every node.
+///
+/// The body is the payload, byte for byte, whatever its content type.
 #[utoipa::path(
     post, path = "/v1/events/{name}", tag = "events",
     params(("name" = String, Path, description = "1 to 128 bytes without control characters")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The payload"),
+    request_body(content_type = "application/octet-stream", description = "The payload, at most 8 KiB"),
     responses(
         (status = 201, body = UserEvent, description = "The event as every node will list it"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "`bad_event_name`, `bad_request`"),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use dui_client::Problem;
+use dui_client::{Forgotten, Problem};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
@@ -22,7 +22,7 @@ use crate::routes;
         license(name = "MIT", identifier = "MIT")
     ),
     servers((url = "http://127.0.0.1:7777")),
-    components(schemas(Problem)),
+    components(schemas(Problem, Forgotten)),
     tags(
         (name = "members", description = "Who is in the cluster, as this node sees it"),
         (name = "events", description = "Small messages to every node"),

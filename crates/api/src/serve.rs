@@ -29,8 +29,9 @@ const CONNECTIONS_MAX: usize = 512;
 /// for this long, is cut off.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Largest head of a request, and largest read at once. The least that hyper takes.
-const BUFFER_BYTES_MAX: usize = 8 * 1024;
+/// Largest head of a request, and largest read at once. A browser may send
+/// kilobytes of cookies of other programs on this host.
+const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// Tells the streams of one server that its end has come.
 #[derive(Clone)]
@@ -105,5 +106,78 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut clo
     };
     if let Err(error) = ended {
         tracing::trace!(%peer, %error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A server of one route that answers when told to, and a request it is busy with.
+    struct Busy {
+        server: tokio::task::JoinHandle<()>,
+        stop: Arc<Notify>,
+        answer: Arc<Notify>,
+        client: TcpStream,
+    }
+
+    async fn busy() -> Busy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let [stop, answer, arrived] = [(); 3].map(|()| Arc::new(Notify::new()));
+        let router = Router::new().route("/", {
+            let (answer, arrived) = (answer.clone(), arrived.clone());
+            get(move || async move {
+                arrived.notify_one();
+                answer.notified().await;
+                "done"
+            })
+        });
+        let stopping = stop.clone();
+        let server = tokio::spawn(serve(listener, router, async move {
+            stopping.notified().await;
+        }));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        arrived.notified().await;
+        Busy {
+            server,
+            stop,
+            answer,
+            client,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_finishes_after_the_end_has_come() {
+        let mut busy = busy().await;
+        busy.stop.notify_one();
+        busy.answer.notify_one();
+        let mut answer = String::new();
+        busy.client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("done"), "{answer}");
+        busy.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_never_finishes_is_cut_off_after_the_grace() {
+        let mut busy = busy().await;
+        let end = Instant::now();
+        busy.stop.notify_one();
+        busy.server.await.unwrap();
+        let took = end.elapsed();
+        assert!(took >= GRACE && took < GRACE * 2, "{took:?}");
+        let mut answer = Vec::new();
+        let cut = busy.client.read_to_end(&mut answer).await;
+        assert!(cut.is_err() || answer.is_empty());
     }
 }

@@ -37,7 +37,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[into_params(parameter_in = Query)]
 pub(crate) struct WatchQuery {
     /// Changes of members. Without any parameter everything is watched.
-    #[param(value_type = Option<bool>, allow_reserved)]
+    #[param(value_type = Option<bool>)]
     members: Option<String>,
     /// User events: those of this name, or all when it has no value.
     #[param(example = "deploy")]
