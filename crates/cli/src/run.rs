@@ -92,6 +92,7 @@ fn keyring(loaded: &Loaded) -> Result<(Keyring, Option<String>), Failure> {
 struct Running {
     node: Node,
     handle: Handle,
+    app: dui_api::App,
     /// Servers of the client port; they end when `close` says so.
     clients: JoinSet<()>,
     close: watch::Sender<bool>,
@@ -104,6 +105,7 @@ impl Running {
         let here = place::candidates()?;
         let options = plan::options(settings, keys, &here)?;
         let text = |error: &dyn std::fmt::Display| error.to_string();
+        options.check().map_err(|error| text(&error))?;
         let (bind, open) = (options.bind, options.insecure);
         let clients = listen("client", bind, plan::port(&settings.client_port))?;
         let probes = listen("health", bind, plan::port(&settings.health_port))?;
@@ -123,6 +125,7 @@ impl Running {
         let mut running = Self {
             node,
             handle,
+            app: app.clone(),
             clients: JoinSet::new(),
             close,
             _health: JoinSet::new(),
@@ -192,6 +195,7 @@ impl Running {
             .is_ok_and(|status| status.leaving);
         if !already {
             tracing::info!(target: "dui", event = "leaving", drain_ms = drain.as_millis() as u64);
+            self.app.drain();
             tokio::time::sleep(drain).await;
         }
         let finish = async {

@@ -1,11 +1,10 @@
 //! Hardship: taken ports, bad directories, logs that nobody reads.
 
 use std::net::TcpListener;
-use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::town::{Node, Town, dui, eventually, output, stderr};
+use crate::town::{Node, Reader, Town, output, stderr, stdout};
 
 #[test]
 fn a_taken_port_that_was_asked_for_is_named() {
@@ -56,86 +55,18 @@ fn a_data_directory_that_cannot_be_written_is_named() {
 
 #[test]
 fn a_node_outlives_the_reader_of_its_log() {
-    for trait_of_reader in ["gone", "stuck"] {
-        let town = Town::new(trait_of_reader);
-        let mut command = town.run(&["--log-level", "trace", "--client-port", "0"]);
-        let port_file = tempfile::NamedTempFile::new().unwrap();
-        drop(port_file);
-        let mut ann = Unread::start(&mut command);
-        let bo = town.start("bo", &[]);
-        bo.sees(&ann.name, "alive");
-        if trait_of_reader == "gone" {
-            ann.stderr = None;
-        }
+    for (story, reader) in [("gone", Reader::GoesAway), ("asleep", Reader::Sleeps)] {
+        let town = Town::new(story);
+        let mut ann = town.start("ann", &["--log-level", "trace"]);
+        ann.set_reader(reader);
         for number in 0..200 {
             let name = format!("noise-{number}");
-            assert!(
-                bo.ask(&["event", &name, &"x".repeat(4_000)])
-                    .status
-                    .success()
-            );
+            let said = ann.ask(&["event", &name, &"x".repeat(4_000)]);
+            assert!(said.status.success(), "{story}: {}", stderr(&said));
         }
-        eventually("the node still answers", || {
-            let events =
-                output(dui().args(["events", "noise-199", "--json", "--addr", &ann.client]));
-            String::from_utf8(events.stdout)
-                .unwrap()
-                .contains("noise-199")
-                .then_some(())
-        });
-        ann.child_signal(Signal::SIGTERM);
-        assert_eq!(ann.ends(), Some(0), "{trait_of_reader}");
-    }
-}
-
-/// A node whose log is read up to `ready` and never again.
-struct Unread {
-    child: std::process::Child,
-    stderr: Option<std::io::BufReader<std::process::ChildStderr>>,
-    name: String,
-    client: String,
-}
-
-impl Unread {
-    fn start(command: &mut std::process::Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = std::io::BufReader::new(child.stderr.take().unwrap());
-        let mut unread = Self {
-            child,
-            stderr: Some(stderr),
-            name: String::new(),
-            client: String::new(),
-        };
-        while unread.client.is_empty() {
-            let mut line = String::new();
-            let reader = unread.stderr.as_mut().unwrap();
-            assert!(
-                std::io::BufRead::read_line(reader, &mut line).unwrap() > 0,
-                "it ended"
-            );
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if line["event"] == "ready" {
-                unread.name = line["member"].as_str().unwrap().into();
-                unread.client = line["client"].as_str().unwrap().into();
-            }
-        }
-        unread
-    }
-
-    fn child_signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
-    }
-
-    fn ends(&mut self) -> Option<i32> {
-        eventually("the process ends", || self.child.try_wait().unwrap()).code()
-    }
-}
-
-impl Drop for Unread {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        assert!(stdout(&ann.ask(&["events", "noise-199"])).contains("noise-199"));
+        ann.signal(Signal::SIGTERM);
+        assert_eq!(ann.exit_code(), Some(0), "{story}");
     }
 }
 

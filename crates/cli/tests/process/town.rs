@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,19 @@ pub(crate) struct Node {
 struct Log {
     lines: Mutex<Vec<Value>>,
     news: Condvar,
+    reader: Mutex<Reader>,
+    ended: AtomicBool,
+}
+
+/// What whoever reads a node's log does next.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Reader {
+    #[default]
+    Reads,
+    /// Keeps the pipe open and takes nothing from it.
+    Sleeps,
+    /// Closes the pipe.
+    GoesAway,
 }
 
 impl Node {
@@ -136,7 +150,8 @@ impl Node {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no {event} in {lines:#?}");
+            let ended = self.log.ended.load(Ordering::Relaxed);
+            assert!(!left.is_zero() && !ended, "no {event} in {lines:#?}");
             (lines, _) = self.log.news.wait_timeout(lines, left).unwrap();
         }
     }
@@ -180,6 +195,11 @@ impl Node {
         });
     }
 
+    /// From the next line of its log on.
+    pub(crate) fn set_reader(&self, reader: Reader) {
+        *self.log.reader.lock().unwrap() = reader;
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
@@ -209,9 +229,18 @@ impl Drop for Node {
 }
 
 fn collect(stderr: impl Read, log: &Log) {
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Some(Ok(line)) = lines.next() {
         let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
         log.lines.lock().unwrap().push(line);
         log.news.notify_all();
+        match *log.reader.lock().unwrap() {
+            Reader::Reads => {}
+            Reader::GoesAway => return,
+            // The pipe stays open as long as the test's process lives.
+            Reader::Sleeps => return std::mem::forget(lines),
+        }
     }
+    log.ended.store(true, Ordering::Relaxed);
+    log.news.notify_all();
 }
