@@ -90,6 +90,11 @@ pub enum StartError {
          /dev/urandom or the getrandom system call available"
     )]
     Entropy(getrandom::Error),
+    /// Started outside of tokio.
+    #[error(
+        "a node runs on tokio: call Node::start within a tokio runtime with I/O and time enabled"
+    )]
+    NoRuntime,
     /// The data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),

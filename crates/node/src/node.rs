@@ -46,6 +46,9 @@ impl Node {
     /// # Errors
     /// [`StartError`]: nothing runs then, and every text says what to do.
     pub async fn start(options: Options) -> Result<Node, StartError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(StartError::NoRuntime);
+        }
         let binding = Binding::of(&options)?;
         let (udp, listener) = ports::bind_peer(binding.bind, options.peer_port, binding.streams)?;
         let peer_address = local_address(&udp)?;
@@ -195,6 +198,9 @@ fn local_address(udp: &UdpSocket) -> Result<SocketAddr, StartError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
 
     #[test]
@@ -208,6 +214,16 @@ mod tests {
             assert!(state.incarnation > incarnation);
             last = Some((id, state.incarnation));
         }
+    }
+
+    #[test]
+    fn outside_of_a_runtime_a_start_fails_without_a_panic() {
+        let mut start = std::pin::pin!(Node::start(Options::default()));
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(started) = start.as_mut().poll(&mut context) else {
+            panic!("nothing to wait for");
+        };
+        assert!(matches!(started, Err(StartError::NoRuntime)));
     }
 
     #[test]
