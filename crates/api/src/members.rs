@@ -12,7 +12,7 @@ use crate::App;
 use crate::ask::ask;
 use crate::convert;
 use crate::extract::{Query, Segment, switch};
-use crate::openapi::Always;
+use crate::openapi::{Always, NotOneMember};
 use crate::refusal::Refusal;
 
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -62,12 +62,7 @@ pub(crate) async fn members(
 #[utoipa::path(
     get, path = "/v1/members/{member}", tag = "members",
     params(("member" = String, Path, description = "Id or name")),
-    responses(
-        (status = 200, body = Member, description = "The member"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`unknown_member`"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`ambiguous_name`, with the ids that carry it"),
-        Always,
-    )
+    responses((status = 200, body = Member, description = "The member"), NotOneMember, Always)
 )]
 pub(crate) async fn member(State(app): State<App>, Segment(text): Segment) -> Answer<Member> {
     let member = find(&app, &text).await?;
@@ -78,12 +73,7 @@ pub(crate) async fn member(State(app): State<App>, Segment(text): Segment) -> An
 #[utoipa::path(
     get, path = "/v1/members/{member}/why", tag = "members",
     params(("member" = String, Path, description = "Id or name")),
-    responses(
-        (status = 200, body = Why, description = "The member and its story"),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`unknown_member`"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "`ambiguous_name`, with the ids that carry it"),
-        Always,
-    )
+    responses((status = 200, body = Why, description = "The member and its story"), NotOneMember, Always)
 )]
 pub(crate) async fn why(State(app): State<App>, Segment(text): Segment) -> Answer<Why> {
     let member = find(&app, &text).await?;

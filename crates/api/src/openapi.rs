@@ -63,6 +63,18 @@ impl IntoResponses for Always {
     }
 }
 
+/// What a route of one member may answer when there is not exactly one.
+pub(crate) struct NotOneMember;
+
+impl IntoResponses for NotOneMember {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let ambiguous = "`ambiguous_name`, with the ids that carry it";
+        [("404", "`unknown_member`"), ("409", ambiguous)]
+            .map(|(status, codes)| (status.into(), problem(codes).into()))
+            .into()
+    }
+}
+
 fn problem(codes: &str) -> Response {
     let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
     ResponseBuilder::new()

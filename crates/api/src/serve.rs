@@ -15,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,6 +33,10 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Largest head of a request, and largest read at once. A browser may send
 /// kilobytes of cookies of other programs on this host.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
+
+/// A client that takes nothing for this long, gone or stuck, is cut off: it
+/// must not keep a stream's slot for ever. Streams send something every 15 s.
+const UNREAD_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tells the streams of one server that its end has come.
 #[derive(Clone)]
@@ -80,8 +85,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut closing: Closing) {
-    // Only delays small answers; a connection without it works as well.
+    // A connection without these works as well, only later or longer.
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_PATIENCE));
     let router = TowerToHyperService::new(router);
     let for_streams = closing.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -84,13 +84,12 @@ pub(crate) async fn watch(
     }
     let run = this.member.run;
     let start = Start::new(&headers, run);
-    let events = ask(app.handle.subscribe(start.after())).await?;
+    let events = ask(app.handle.subscribe(start.after(&filter))).await?;
     let feed = Feed {
         app,
         run,
         events,
         closing: closing.map(|Extension(closing)| closing),
-        reset_due: start.reset_due(&filter),
         filter,
         over: false,
         _slot: slot,
@@ -159,19 +158,15 @@ impl Start {
         }
     }
 
-    fn after(&self) -> Option<u64> {
+    /// Where to subscribe. At a place that is never kept the node begins with
+    /// a reset: for who needs the present state first, and for who resumes in
+    /// vain and has to be told so, even without interest in members.
+    fn after(&self, filter: &Filter) -> Option<u64> {
+        const NEVER_KEPT: u64 = u64::MAX;
         match self {
+            Self::Fresh if !filter.members => None,
+            Self::Fresh | Self::Elsewhere => Some(NEVER_KEPT),
             Self::After(sequence) => Some(*sequence),
-            Self::Fresh | Self::Elsewhere => None,
-        }
-    }
-
-    /// Who resumes in vain is told so, even without interest in members.
-    fn reset_due(&self, filter: &Filter) -> bool {
-        match self {
-            Self::Fresh => filter.members,
-            Self::After(_) => false,
-            Self::Elsewhere => true,
         }
     }
 }
@@ -183,7 +178,6 @@ struct Feed {
     events: EventStream,
     closing: Option<Closing>,
     filter: Filter,
-    reset_due: bool,
     over: bool,
     _slot: OwnedSemaphorePermit,
 }
@@ -191,12 +185,6 @@ struct Feed {
 impl Feed {
     /// The next message; `None` at the end.
     async fn next(&mut self) -> Option<Message> {
-        if std::mem::take(&mut self.reset_due) {
-            // Subscribed before: what happens meanwhile follows, and says at
-            // worst once more what the state shows already. Without an id: a
-            // client that breaks off here has to begin anew.
-            return self.reset(None).await;
-        }
         while !self.over {
             let event = tokio::select! {
                 event = self.events.next() => event,
@@ -215,7 +203,7 @@ impl Feed {
                         return Some(message.id(id));
                     }
                 }
-                NodeEvent::Reset => return self.reset(Some(id)).await,
+                NodeEvent::Reset => return Some(self.reset().await?.id(id)),
                 NodeEvent::Leaving => return Some(self.goodbye()),
                 // Of no interest to clients of this version.
                 _ => {}
@@ -224,14 +212,12 @@ impl Feed {
         None
     }
 
-    /// The present state. Without one the stream breaks off, and the client comes again.
-    async fn reset(&self, id: Option<String>) -> Option<Message> {
+    /// The present state, which may be newer than the place in the order that
+    /// it is sent for: what follows then says once more what it shows already.
+    /// Without a state the stream breaks off, and the client comes again.
+    async fn reset(&self) -> Option<Message> {
         let members = ask(self.app.handle.members()).await.ok()?;
-        let message = message("reset", &convert::members(&members))?;
-        Some(match id {
-            Some(id) => message.id(id),
-            None => message,
-        })
+        message("reset", &convert::members(&members))
     }
 
     fn goodbye(&mut self) -> Message {
@@ -319,12 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn who_resumes_in_vain_is_told_even_without_interest_in_members() {
-        let events_only = filter(None, Some(""));
-        assert!(!Start::Fresh.reset_due(&events_only));
-        assert!(Start::Elsewhere.reset_due(&events_only));
-        assert!(Start::Fresh.reset_due(&filter(None, None)));
-        assert!(!Start::After(1).reset_due(&filter(None, None)));
+    fn the_present_comes_first_unless_the_past_goes_on_or_nobody_needs_it() {
+        let (all, events_only) = (filter(None, None), filter(None, Some("")));
+        assert_eq!(Start::After(42).after(&all), Some(42));
+        assert_eq!(Start::Fresh.after(&events_only), None);
+        for start in [Start::Fresh, Start::Elsewhere] {
+            assert_eq!(start.after(&all), Some(u64::MAX));
+        }
+        assert_eq!(Start::Elsewhere.after(&events_only), Some(u64::MAX));
     }
 
     #[test]
