@@ -29,7 +29,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 from nodes import Cluster, FellShort, Process, listed
 
@@ -127,8 +126,6 @@ def run(name, main, limits, namespace=True):
 
     With `namespace`, it has the release binary and a network of its own.
     """
-    if not sys.platform.startswith("linux"):
-        sys.exit(cannot_run(f"the shows need Linux, this is {sys.platform}"))
     # SIGTERM unwinds like ^C, so that whatever ends the show ends its nodes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     show = Show(name, limits)
@@ -139,22 +136,16 @@ def run(name, main, limits, namespace=True):
         main(show)
     except FellShort as short:
         show.must(False, str(short))
+    except KeyboardInterrupt:
+        show.must(False, "interrupted before the end")
     except (CannotRun, OSError, subprocess.CalledProcessError) as missing:
         show.failures.append("could not run")
-        traceback.print_exc()
-        sys.exit(cannot_run(missing, show))
-    except KeyboardInterrupt:
-        show.failures.append("interrupted")
+        show.say(f"cannot run: {missing}")
+        sys.exit(2)
     finally:
         show.end()
     show.say(f"{name}: " + ("FALLS SHORT" if show.failures else "holds"))
     sys.exit(1 if show.failures else 0)
-
-
-def cannot_run(why, show=None):
-    """Says why a show cannot run; the exit code for it."""
-    (show.say if show else print)(f"cannot run: {why}")
-    return 2
 
 
 def binary():
@@ -193,6 +184,8 @@ def enter_namespace():
     """
     new_user, new_net = 0x10000000, 0x40000000
     uid, gid = os.getuid(), os.getgid()
+    if not sys.platform.startswith("linux"):
+        raise CannotRun(f"the shows need Linux, this is {sys.platform}")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(new_net if uid == 0 else new_net | new_user) != 0:
         why = os.strerror(ctypes.get_errno())

@@ -140,6 +140,8 @@ class Node:
             connection.request(method, path, body)
             answer = connection.getresponse()
             text = answer.read()
+        except OSError as error:
+            raise FellShort(f"{method} {path} at {self.name}: {error}") from None
         finally:
             connection.close()
         if answer.status not in (200, 201, 202, 204):
@@ -161,19 +163,19 @@ class Cluster:
         self.live = []
 
     def start(self, *flags, slot=None, bind=None):
-        """Starts a node; `slot` and `bind` put it where another one was."""
+        """Starts a node; `slot` (name, data directory) and `bind` put it in the place of another."""
         count = len(self.all)
+        slot = count if slot is None else slot
         argv = [self.show.binary, "run", "--log-format", "json", "--cluster", self.name]
         if self.own_addresses:
             bind = bind or f"127.0.{1 + count // 250}.{1 + count % 250}"
-            argv += ["--role", "worker", "--bind", bind, "--name", f"n{count:03}"]
+            argv += ["--role", "worker", "--bind", bind, "--name", f"n{slot:03}"]
         if self.key:
             argv += ["--key-file", self.key]
         if self.data:
-            slot = count if slot is None else slot
             argv += ["--data-dir", self.show.dir / f"data-{slot}"]
         node = Node(self.show, [*argv, *flags], str(self.show.dir / f"{self.name}{self.tag}-{count:03}.log"))
-        node.bind, node.slot, node.flags = bind, slot, flags
+        node.bind, node.slot = bind, slot
         self.all.append(node)
         self.live.append(node)
         return node
