@@ -5,6 +5,7 @@ time of the last change to each entry, answers every question of the shows
 without asking the node anything while it is being measured.
 """
 
+import datetime
 import http.client
 import json
 import os
@@ -109,12 +110,14 @@ class Node:
                 line = json.loads(text)
             except ValueError:
                 raise FellShort(f"{self.log}: not JSON: {text[:200]!r}") from None
-            line["at"] = line["ts"] / 1e6
+            line["at"] = datetime.datetime.fromisoformat(line["ts"]).timestamp()
             self._take(line)
 
     def _take(self, line):
         self.lines.append(line)
         event = line.get("event")
+        if event == "log_lines_dropped":
+            raise FellShort(f"{self.log}: the log has gaps, so it proves nothing")
         if event == "ready":
             self.ready = line
         elif event == "member_forgotten":
