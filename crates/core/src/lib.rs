@@ -11,7 +11,7 @@
 //!
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
-//! Modules point down only: `clock`, `id`, `wire`, `seal` ← `membership`,
+//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile` ← `membership`,
 //! `gossip`, `discovery` ← `peer`. The three in the middle never import one
 //! another; `peer` composes them.
 
@@ -22,6 +22,7 @@ pub mod id;
 pub mod keyring;
 pub mod membership;
 pub mod peer;
+pub mod reconcile;
 pub mod seal;
 pub mod wire;
 

@@ -1,1 +1,697 @@
-//! stub
+//! Membership: who is in the cluster, who is alive, and how we come to know.
+//!
+//! SWIM with Lifeguard, and crash evidence on top. This module decides; what
+//! has to be sent or told comes out as [`Act`]s, and the parent turns them
+//! into packets, rumors and events. It knows no packets, rings or sockets.
+//!
+//! Sources: SWIM (Das et al., DSN 2002); Lifeguard (arXiv:1707.00788).
+
+mod awareness;
+mod confirm;
+mod observe;
+mod probe;
+mod retired;
+mod schedule;
+mod suspicion;
+mod table;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::Rng;
+
+use crate::clock::{Mono, Now};
+use crate::id::{Incarnation, NodeId};
+use crate::peer::{Event, Fatal, ForgetError, ForgetReason, Member, MemberState, Timer};
+use crate::wire::{MemberInfo, MemberRecord, Subject, Verdict};
+use awareness::Awareness;
+use confirm::Confirmation;
+use probe::{Probes, Reason};
+use retired::Retired;
+use schedule::Schedule;
+pub(crate) use table::{Entry, Table};
+
+/// Members listed at most, in any state.
+const MEMBERS_MAX: usize = 65_536;
+/// Addresses whose newcomer is being verified at most.
+const CLAIMS_MAX: usize = 1_024;
+/// A claim that nobody answered for is dropped after this.
+const CLAIM_KEPT: Duration = Duration::from_secs(10);
+/// After a sleep this node accuses nobody for so long.
+const QUIET_AFTER_THAW: Duration = Duration::from_secs(1);
+/// An incarnation this far ahead of our clock is refused.
+const AHEAD_MAX_MS: u64 = 24 * 3_600 * 1_000;
+/// How long failed and left members stay listed.
+const FAILED_LISTED_MS: u64 = 24 * 3_600 * 1_000;
+const LEFT_LISTED_MS: u64 = 3_600 * 1_000;
+/// Failed and left members listed at most.
+const GONE_MAX: usize = 4_096;
+const REAP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What membership wants done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Act {
+    /// Ping an address; `accused`: the target's own record, to be told that it is doubted.
+    Ping {
+        to: SocketAddr,
+        seq: u32,
+        target: Option<NodeId>,
+        accused: Option<MemberRecord>,
+    },
+    /// Ask `via` to ping on our behalf.
+    Relay {
+        via: NodeId,
+        seq: u32,
+        target: NodeId,
+        address: SocketAddr,
+    },
+    /// Ping by a stream of its own.
+    StreamPing {
+        to: SocketAddr,
+        seq: u32,
+        target: NodeId,
+    },
+    /// Pass an ack on to who asked for the relay.
+    AckFor { asker: NodeId, seq: u32 },
+    /// Tell who asked for the relay that there is no answer yet.
+    NackFor { asker: NodeId, seq: u32 },
+    /// Ask a witness.
+    AskConfirm {
+        who: NodeId,
+        seq: u32,
+        subject: Subject,
+    },
+    /// Answer who asked us.
+    Report {
+        to: NodeId,
+        seq: u32,
+        verdict: Verdict,
+    },
+    /// Spread that these are suspected by us.
+    Accuse(Vec<Subject>),
+    /// Spread that these are failed.
+    Declare(Vec<Subject>),
+    /// Spread our own, raised incarnation (persisted first).
+    Refute,
+    /// Tell the application.
+    Tell(Event),
+}
+
+/// What became of something heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It changed what we believe, or may change it soon: pass it on.
+    News,
+    /// Nothing new.
+    Old,
+    /// Its id was forgotten: its node must learn it.
+    Forgotten,
+    /// Its incarnation is too far ahead of our clock.
+    Ahead,
+}
+
+/// A newcomer at an address that somebody else is listed at.
+#[derive(Debug)]
+struct Claim {
+    info: MemberInfo,
+    expires: Mono,
+}
+
+/// The membership of one node.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    me: NodeId,
+    interval: Duration,
+    table: Table,
+    retired: Retired,
+    awareness: Awareness,
+    schedule: Schedule,
+    probes: Probes,
+    confirmations: BTreeMap<NodeId, Confirmation>,
+    /// Members whose ring stream to us ended without goodbye.
+    streams_lost: BTreeMap<NodeId, Incarnation>,
+    claims: BTreeMap<NodeId, Claim>,
+    /// Another node that answers to our id would be there.
+    rival: Option<MemberInfo>,
+    suspects: Vec<NodeId>,
+    /// Random place of this node's probe within each round.
+    phase: Duration,
+    round_at: Mono,
+    reap_at: Mono,
+    quiet_until: Mono,
+    leaving: bool,
+    acts: VecDeque<Act>,
+    pub(crate) probes_sent: u64,
+    pub(crate) probes_failed: u64,
+    pub(crate) refutations: u64,
+}
+
+impl Membership {
+    pub(crate) fn new(
+        now: Now,
+        me: MemberInfo,
+        interval: Duration,
+        forgotten: Vec<NodeId>,
+        rng: &mut ChaCha12Rng,
+    ) -> Self {
+        let phase = Duration::from_nanos(rng.next_u64() % interval.as_nanos().max(1) as u64);
+        let mut membership = Self {
+            me: me.id,
+            interval,
+            table: Table::default(),
+            retired: Retired::new(forgotten),
+            awareness: Awareness::default(),
+            schedule: Schedule::default(),
+            probes: Probes::default(),
+            confirmations: BTreeMap::new(),
+            streams_lost: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            rival: None,
+            suspects: Vec::new(),
+            phase,
+            round_at: now.mono + phase,
+            reap_at: now.mono + REAP_INTERVAL,
+            quiet_until: Mono::ZERO,
+            leaving: false,
+            acts: VecDeque::new(),
+            probes_sent: 0,
+            probes_failed: 0,
+            refutations: 0,
+        };
+        membership.table.put(now, me);
+        membership
+    }
+
+    // --- getters ---
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) fn myself(&self) -> &MemberInfo {
+        &self
+            .table
+            .get(self.me)
+            .expect("the own entry is never removed")
+            .info
+    }
+
+    pub(crate) fn awareness(&self) -> u32 {
+        self.awareness.score()
+    }
+
+    /// Live members, this node included.
+    pub(crate) fn live(&self) -> &[NodeId] {
+        self.table.live()
+    }
+
+    pub(crate) fn is_live(&self, id: NodeId) -> bool {
+        self.table.get(id).is_some_and(Entry::is_live)
+    }
+
+    pub(crate) fn forgotten(&self) -> Vec<NodeId> {
+        self.retired.forgotten()
+    }
+
+    pub(crate) fn is_forgotten(&self, id: NodeId) -> bool {
+        self.retired.is_forgotten(id)
+    }
+
+    pub(crate) fn snapshot(&self, id: NodeId) -> Option<Member> {
+        self.table.get(id).map(Entry::snapshot)
+    }
+
+    /// `count` live members other than this node and those that `skip` names, at random.
+    pub(crate) fn sample(
+        &self,
+        count: usize,
+        rng: &mut ChaCha12Rng,
+        mut skip: impl FnMut(NodeId) -> bool,
+    ) -> Vec<NodeId> {
+        let live = self.table.live();
+        let mut pool: Vec<NodeId> = live
+            .iter()
+            .copied()
+            .filter(|id| *id != self.me && !skip(*id))
+            .collect();
+        let count = count.min(pool.len());
+        for place in 0..count {
+            let pick = place + (rng.next_u64() % (pool.len() - place) as u64) as usize;
+            pool.swap(place, pick);
+        }
+        pool.truncate(count);
+        pool
+    }
+
+    /// The next thing to do.
+    pub(crate) fn poll(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    // --- what others say ---
+
+    /// A member says (itself, or through others' mouths) that it is alive.
+    pub(crate) fn hear_alive(
+        &mut self,
+        now: Now,
+        info: MemberInfo,
+        rng: &mut ChaCha12Rng,
+    ) -> Heard {
+        let subject = Subject {
+            id: info.id,
+            incarnation: info.incarnation,
+        };
+        if info.id == self.me {
+            return self.hear_of_rival(now, info, rng);
+        }
+        if self.retired.is_forgotten(info.id) {
+            return Heard::Forgotten;
+        }
+        if info.incarnation.0 > now.wall_ms.saturating_add(AHEAD_MAX_MS) {
+            return Heard::Ahead;
+        }
+        let full = self.table.len() >= MEMBERS_MAX;
+        match self.table.get_mut(info.id) {
+            Some(entry) if info.incarnation < entry.info.incarnation => return Heard::Old,
+            Some(entry) if info.incarnation == entry.info.incarnation => {
+                entry.info.messages = entry.info.messages.max(info.messages);
+                return Heard::Old;
+            }
+            Some(_) => {}
+            None if self.retired.has_left(now.mono, subject) => return Heard::Old,
+            None if full => return Heard::Old,
+            None => {}
+        }
+        if self.table.others_at(info.address, info.id).is_empty() {
+            self.admit(now, info);
+        } else {
+            self.verify_claim(now, info, rng);
+        }
+        Heard::News
+    }
+
+    /// Somebody did not get an answer from this member.
+    pub(crate) fn hear_suspect(&mut self, now: Now, subject: Subject, by: NodeId) -> Heard {
+        if subject.id == self.me {
+            return self.refute_above(now, subject.incarnation);
+        }
+        let live = self.table.live().len();
+        let Some(entry) = self.table.get_mut(subject.id) else {
+            return Heard::Old;
+        };
+        if subject.incarnation < entry.info.incarnation {
+            return Heard::Old;
+        }
+        match entry.state {
+            MemberState::Failed | MemberState::Left => Heard::Old,
+            MemberState::Suspect => {
+                let doubt = entry.suspicion.as_mut().expect("a suspect has a suspicion");
+                if doubt.accuse(by) {
+                    self.table
+                        .note(now, subject.id, "accused", Some(by), String::new());
+                    Heard::News
+                } else {
+                    Heard::Old
+                }
+            }
+            MemberState::Alive => {
+                let doubt = suspicion::Suspicion::new(now.mono, by, live, self.interval);
+                self.table
+                    .set_state(now, subject.id, subject.incarnation, MemberState::Suspect);
+                if let Some(entry) = self.table.get_mut(subject.id) {
+                    entry.suspicion = Some(doubt);
+                }
+                self.suspects.push(subject.id);
+                self.table
+                    .note(now, subject.id, "suspected", Some(by), String::new());
+                self.tell(subject.id, Event::MemberSuspect);
+                Heard::News
+            }
+        }
+    }
+
+    /// Somebody holds this member dead.
+    pub(crate) fn hear_failed(&mut self, now: Now, subject: Subject, by: NodeId) -> Heard {
+        if subject.id == self.me {
+            return self.refute_above(now, subject.incarnation);
+        }
+        self.end_life(now, subject, MemberState::Failed, by)
+    }
+
+    /// A member says goodbye.
+    pub(crate) fn hear_left(&mut self, now: Now, subject: Subject) -> Heard {
+        if subject.id == self.me {
+            // An echo of our own goodbye, or of an earlier life.
+            return Heard::Old;
+        }
+        self.retired.left(now.mono, subject);
+        self.end_life(now, subject, MemberState::Left, subject.id)
+    }
+
+    /// An operator removes a member for good.
+    pub(crate) fn hear_forget(&mut self, now: Now, subject: Subject) -> Heard {
+        if subject.id == self.me {
+            self.acts
+                .push_back(Act::Tell(Event::Fatal(Fatal::Forgotten { id: self.me })));
+            return Heard::News;
+        }
+        if !self.retired.forget(subject.id) {
+            return Heard::Old;
+        }
+        self.drop_member(subject.id, ForgetReason::Operator);
+        self.claims.remove(&subject.id);
+        let _ = now;
+        Heard::News
+    }
+
+    /// What a peer believes of a member, told in a reconciliation. Its bad
+    /// news are hearsay: believed of lives that we know, else only a hint
+    /// where somebody may be.
+    pub(crate) fn hear_record(
+        &mut self,
+        now: Now,
+        record: MemberRecord,
+        by: NodeId,
+        rng: &mut ChaCha12Rng,
+    ) -> Heard {
+        let subject = Subject {
+            id: record.info.id,
+            incarnation: record.info.incarnation,
+        };
+        match record.state {
+            MemberState::Alive | MemberState::Suspect if subject.id != self.me => {
+                let heard = self.hear_alive(now, record.info, rng);
+                if record.state == MemberState::Suspect {
+                    self.hear_suspect(now, subject, by);
+                }
+                heard
+            }
+            MemberState::Alive => self.hear_alive(now, record.info, rng),
+            _ if self.table.get(subject.id).is_none() => Heard::Old,
+            MemberState::Left if subject.id != self.me => self.hear_left(now, subject),
+            MemberState::Suspect | MemberState::Failed | MemberState::Left => {
+                self.hear_suspect(now, subject, by)
+            }
+        }
+    }
+
+    // --- commands ---
+
+    /// Begins to leave: the own entry says so, nobody is accused any more.
+    pub(crate) fn leave(&mut self, now: Now) -> Subject {
+        self.leaving = true;
+        let incarnation = self.myself().incarnation;
+        self.table
+            .set_state(now, self.me, incarnation, MemberState::Left);
+        self.probes.clear();
+        self.confirmations.clear();
+        Subject {
+            id: self.me,
+            incarnation,
+        }
+    }
+
+    /// Removes a member for good, as an operator asks.
+    pub(crate) fn forget(
+        &mut self,
+        id: NodeId,
+        force: bool,
+    ) -> Result<(Member, Subject), ForgetError> {
+        if id == self.me {
+            return Err(ForgetError::Myself);
+        }
+        let entry = self.table.get(id).ok_or(ForgetError::Unknown)?;
+        if entry.is_live() && !force {
+            return Err(ForgetError::Alive);
+        }
+        let (member, subject) = (entry.snapshot(), entry.subject());
+        self.retired.forget(id);
+        self.drop_member(id, ForgetReason::Operator);
+        Ok((member, subject))
+    }
+
+    /// Our own address as told to others changed.
+    pub(crate) fn set_messages(&mut self, messages: crate::id::MessageCounter) {
+        if let Some(entry) = self.table.get_mut(self.me) {
+            entry.info.messages = messages;
+        }
+    }
+
+    /// A newer message counter of a member was seen.
+    pub(crate) fn counted(
+        &mut self,
+        id: NodeId,
+        run: crate::id::RunId,
+        counter: crate::id::MessageCounter,
+    ) {
+        if let Some(entry) = self.table.get_mut(id)
+            && entry.info.run == run
+        {
+            entry.info.messages = entry.info.messages.max(counter);
+        }
+    }
+
+    /// What a first packet to us has to echo changed.
+    pub(crate) fn set_cookie(&mut self, cookie: u64) {
+        if let Some(entry) = self.table.get_mut(self.me) {
+            entry.info.cookie = cookie;
+        }
+    }
+
+    /// The process slept: forget what was in flight, doubt nobody for what
+    /// was not heard meanwhile, and speak up.
+    pub(crate) fn thaw(&mut self, now: Now, gap: Duration) {
+        self.probes.clear();
+        self.confirmations.clear();
+        self.quiet_until = now.mono + QUIET_AFTER_THAW;
+        self.round_at = now.mono + self.interval;
+        for id in &self.suspects {
+            if let Some(doubt) = self
+                .table
+                .get_mut(*id)
+                .and_then(|entry| entry.suspicion.as_mut())
+            {
+                doubt.postpone(gap);
+            }
+        }
+        if !self.leaving {
+            let mine = self.myself().incarnation;
+            self.raise_incarnation(now, mine);
+        }
+    }
+
+    // --- time ---
+
+    /// When something is due, and what.
+    pub(crate) fn deadline(&self) -> (Mono, Timer) {
+        let mut first = (self.reap_at, Timer::Reap);
+        let mut consider = |at: Option<Mono>, why| {
+            if let Some(at) = at
+                && at < first.0
+            {
+                first = (at, why);
+            }
+        };
+        if self.leaving {
+            return first;
+        }
+        consider(Some(self.round_at), Timer::Probe);
+        consider(self.probes.deadline(), Timer::Probe);
+        consider(
+            self.suspects
+                .iter()
+                .filter_map(|id| Some(self.table.get(*id)?.suspicion.as_ref()?.deadline()))
+                .min(),
+            Timer::Suspicion,
+        );
+        consider(
+            self.confirmations
+                .values()
+                .map(Confirmation::deadline)
+                .min(),
+            Timer::Confirmation,
+        );
+        first
+    }
+
+    /// Does what is due. `round_ms`: the hybrid clock, which numbers the rounds.
+    pub(crate) fn on_time(&mut self, now: Now, round_ms: u64, rng: &mut ChaCha12Rng) {
+        if now.mono >= self.reap_at {
+            self.reap_at = now.mono + REAP_INTERVAL;
+            self.reap(now);
+        }
+        if self.leaving {
+            return;
+        }
+        if now.mono >= self.round_at {
+            self.round(now, round_ms, rng);
+        }
+        while let Some((seq, step)) = self.probes.due(now.mono) {
+            self.step(now, seq, step, rng);
+        }
+        self.judge_confirmations(now, rng);
+        self.judge_suspicions(now);
+    }
+
+    // --- helpers ---
+
+    fn admit(&mut self, now: Now, info: MemberInfo) {
+        let id = info.id;
+        let before = self.table.get(id).map(|entry| entry.state);
+        let detail = format!("incarnation {} at {}", info.incarnation.0, info.address);
+        self.table.put(now, info);
+        self.confirmations.remove(&id);
+        self.streams_lost.remove(&id);
+        self.claims.remove(&id);
+        self.suspects.retain(|suspect| *suspect != id);
+        match before {
+            // A node that moved or restarted unnoticed: others' view, not this event, says how.
+            Some(MemberState::Alive) => self.table.note(now, id, "alive", None, detail),
+            Some(MemberState::Suspect) => {
+                self.table.note(now, id, "refuted", None, detail);
+                self.tell(id, Event::MemberAlive);
+            }
+            Some(MemberState::Failed | MemberState::Left) | None => {
+                self.table.note(now, id, "alive", None, detail);
+                self.tell(id, Event::MemberAlive);
+            }
+        }
+    }
+
+    /// A new node at a known address settles the old one only when that
+    /// address itself answers under the new id. Hearsay would not do: the
+    /// lagging rumor of a node that moved away from a reused address would
+    /// kill who lives there now.
+    fn verify_claim(&mut self, now: Now, info: MemberInfo, rng: &mut ChaCha12Rng) {
+        if self.claims.len() >= CLAIMS_MAX && !self.claims.contains_key(&info.id) {
+            return;
+        }
+        let (id, address) = (info.id, info.address);
+        let expires = now.mono + CLAIM_KEPT;
+        self.claims.insert(id, Claim { info, expires });
+        self.start_probe(now, Reason::Claim(id), address, rng);
+    }
+
+    fn settle_claim(&mut self, now: Now, id: NodeId) {
+        let Some(claim) = self.claims.remove(&id) else {
+            return;
+        };
+        for old in self.table.others_at(claim.info.address, id) {
+            if old != self.me {
+                self.drop_member(old, ForgetReason::Superseded);
+            }
+        }
+        self.admit(now, claim.info);
+    }
+
+    fn drop_member(&mut self, id: NodeId, reason: ForgetReason) {
+        self.confirmations.remove(&id);
+        self.streams_lost.remove(&id);
+        self.suspects.retain(|suspect| *suspect != id);
+        if let Some(entry) = self.table.remove(id) {
+            let member = entry.snapshot();
+            self.acts
+                .push_back(Act::Tell(Event::MemberForgotten { member, reason }));
+        }
+    }
+
+    fn end_life(&mut self, now: Now, subject: Subject, state: MemberState, by: NodeId) -> Heard {
+        self.claims.remove(&subject.id);
+        let Some(entry) = self.table.get(subject.id) else {
+            return Heard::Old;
+        };
+        let stale = subject.incarnation < entry.info.incarnation;
+        // Left overrules failed (it was chosen), never the other way round.
+        let settled = match entry.state {
+            MemberState::Left => true,
+            MemberState::Failed => state == MemberState::Failed,
+            MemberState::Alive | MemberState::Suspect => false,
+        };
+        if stale || settled {
+            return Heard::Old;
+        }
+        self.table
+            .set_state(now, subject.id, subject.incarnation, state);
+        self.confirmations.remove(&subject.id);
+        self.streams_lost.remove(&subject.id);
+        self.suspects.retain(|suspect| *suspect != subject.id);
+        self.table
+            .note(now, subject.id, state.as_str(), Some(by), String::new());
+        self.tell(
+            subject.id,
+            if state == MemberState::Left {
+                Event::MemberLeft
+            } else {
+                Event::MemberFailed
+            },
+        );
+        Heard::News
+    }
+
+    /// Our own id in somebody else's mouth.
+    fn hear_of_rival(&mut self, now: Now, info: MemberInfo, rng: &mut ChaCha12Rng) -> Heard {
+        let mine = self.myself();
+        if info.run == mine.run {
+            return Heard::Old;
+        }
+        if info.address == mine.address {
+            // Our previous process: rise above it, if the clock did not.
+            if info.incarnation >= mine.incarnation {
+                self.raise_incarnation(now, info.incarnation);
+            }
+            return Heard::Old;
+        }
+        if self.rival.is_none() {
+            let address = info.address;
+            self.rival = Some(info);
+            self.start_probe(now, Reason::OwnId, address, rng);
+        }
+        Heard::Old
+    }
+
+    fn refute_above(&mut self, now: Now, accused: Incarnation) -> Heard {
+        if self.leaving || accused < self.myself().incarnation {
+            return Heard::Old;
+        }
+        self.refutations += 1;
+        self.awareness.worse();
+        self.raise_incarnation(now, accused);
+        Heard::News
+    }
+
+    fn raise_incarnation(&mut self, now: Now, above: Incarnation) {
+        let mut info = self.myself().clone();
+        info.incarnation = info.incarnation.max(above).next();
+        self.table.put(now, info);
+        self.acts.push_back(Act::Refute);
+    }
+
+    fn reap(&mut self, now: Now) {
+        self.claims.retain(|_, claim| claim.expires > now.mono);
+        let mut gone: Vec<(u64, NodeId, MemberState)> = self
+            .table
+            .iter()
+            .filter(|entry| !entry.is_live() && entry.info.id != self.me)
+            .map(|entry| (entry.since_ms, entry.info.id, entry.state))
+            .collect();
+        gone.sort_unstable();
+        let surplus = gone.len().saturating_sub(GONE_MAX);
+        for (place, (since_ms, id, state)) in gone.into_iter().enumerate() {
+            let listed_ms = match state {
+                MemberState::Left => LEFT_LISTED_MS,
+                _ => FAILED_LISTED_MS,
+            };
+            if place < surplus || now.wall_ms.saturating_sub(since_ms) > listed_ms {
+                self.drop_member(id, ForgetReason::Reaped);
+            }
+        }
+    }
+
+    fn tell(&mut self, id: NodeId, event: impl FnOnce(Member) -> Event) {
+        if let Some(member) = self.snapshot(id) {
+            self.acts.push_back(Act::Tell(event(member)));
+        }
+    }
+}

@@ -1,1 +1,342 @@
-//! stub
+//! Wire: what peers say to one another, typed, bounded and versioned.
+//!
+//! A [`Packet`] is what lies inside the seal, on a socket or as a frame of a
+//! stream; a [`Beacon`] is what lies inside it on the discovery sockets. The
+//! cluster name is compared first, before anything else is parsed, so that a
+//! stranger's packet costs one comparison. What decodes is valid: ids have
+//! 16 bytes, names are names, every list has a bound.
+
+mod decode;
+mod encode;
+mod proto;
+
+use std::net::SocketAddr;
+
+use crate::clock::Timestamp;
+use crate::id::{Incarnation, MessageCounter, NodeId, NodeName, RunId};
+use crate::peer::{Role, UserEvent};
+use crate::reconcile::{Key, Range};
+
+pub use decode::DecodeError;
+
+/// Largest packet in bytes, seal included: passes every path MTU from 1,280 up.
+pub const PACKET_BYTES_MAX: usize = 1_200;
+/// Largest frame of a stream in bytes, seal included.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Most items of one kind in a packet or frame.
+pub const ITEMS_MAX: usize = 1_024;
+/// Largest payload of a user event in bytes.
+pub const EVENT_PAYLOAD_BYTES_MAX: usize = 8 * 1024;
+/// Longest name of a user event in bytes.
+pub const EVENT_NAME_BYTES_MAX: usize = 128;
+/// Longest version text in bytes.
+pub const VERSION_BYTES_MAX: usize = 32;
+
+/// Everything one peer says to another at once. Absent parts cost no bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packet {
+    /// Who speaks.
+    pub from: NodeId,
+    /// Fingerprint of the sender's view and event log: on probes and acks.
+    pub digest: Option<u64>,
+    /// The receiver's cookie: proves that this packet was made for its present run.
+    pub echo: Option<u64>,
+    /// A probe.
+    pub ping: Option<Ping>,
+    /// Answers the ping of this number.
+    pub ack: Option<u32>,
+    /// The relay of this number had no answer from its target yet.
+    pub nack: Option<u32>,
+    /// Asks to probe somebody else (SWIM's ping-req).
+    pub relay: Option<Relay>,
+    /// The sender's cookie, to be echoed by who wants to be believed.
+    pub challenge: Option<u64>,
+    /// What the sender wants of a first contact.
+    pub greeting: Option<Greeting>,
+    /// The receiver's address as the sender sees it.
+    pub seen: Option<SocketAddr>,
+    /// Rumors in full.
+    pub rumors: Vec<Rumor>,
+    /// Digest: ids of rumors that the sender holds.
+    pub ids: Vec<RumorIds>,
+    /// Asks for rumors by id.
+    pub pull: Vec<RumorIds>,
+    /// Confirms that these rumors arrived (a leaver waits for it).
+    pub confirmed: Vec<RumorIds>,
+    /// Reconciliation of the member view.
+    pub member_ranges: Vec<Range>,
+    /// Reconciliation of the event log.
+    pub event_ranges: Vec<Range>,
+    /// Members the sender lacks.
+    pub want_members: Vec<Key>,
+    /// Events the sender lacks.
+    pub want_events: Vec<Key>,
+    /// Members as the sender sees them.
+    pub members: Vec<MemberRecord>,
+    /// Events that the receiver lacks.
+    pub events: Vec<UserEvent>,
+    /// Events that the receiver lacks and that need a stream.
+    pub large_events: Vec<Key>,
+    /// Asks whether somebody has crashed.
+    pub confirm: Option<Confirm>,
+    /// Answers a confirm.
+    pub report: Option<Report>,
+    /// Bad news about the receiver itself.
+    pub notice: Option<Notice>,
+    /// What the stream that carries this frame is for.
+    pub stream: Option<Purpose>,
+}
+
+impl Packet {
+    /// A packet that says nothing yet.
+    pub fn new(from: NodeId) -> Self {
+        Self {
+            from,
+            digest: None,
+            echo: None,
+            ping: None,
+            ack: None,
+            nack: None,
+            relay: None,
+            challenge: None,
+            greeting: None,
+            seen: None,
+            rumors: Vec::new(),
+            ids: Vec::new(),
+            pull: Vec::new(),
+            confirmed: Vec::new(),
+            member_ranges: Vec::new(),
+            event_ranges: Vec::new(),
+            want_members: Vec::new(),
+            want_events: Vec::new(),
+            members: Vec::new(),
+            events: Vec::new(),
+            large_events: Vec::new(),
+            confirm: None,
+            report: None,
+            notice: None,
+            stream: None,
+        }
+    }
+}
+
+/// A probe. The target is named, lest a stranger at a reused address answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// Echoed by the ack; random, so that nobody else can guess it.
+    pub seq: u32,
+    /// [`target_hint`] of the id that is meant; `None`: whoever is there.
+    pub target: Option<u32>,
+}
+
+/// The low 32 bits of an id (random), never 0: enough to tell a target from
+/// whoever has its address now, in a packet that is sent every second.
+pub fn target_hint(id: NodeId) -> u32 {
+    (id.0 as u32).max(1)
+}
+
+/// Asks to probe `target` on the sender's behalf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// The number the ack must carry.
+    pub seq: u32,
+    /// Who.
+    pub target: NodeId,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+/// What a first contact is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// "Here I am, who else is there?"
+    Hello,
+    /// The answer to it: some members, and the digest to compare with.
+    Welcome,
+}
+
+/// One fact being spread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rumor {
+    /// Its name.
+    pub id: RumorId,
+    /// What it says.
+    pub body: Body,
+}
+
+/// Names a rumor. The counter starts anew with each run, so it alone names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RumorId {
+    /// Who said it first.
+    pub origin: NodeId,
+    /// In which process.
+    pub run: RunId,
+    /// As its how-many-eth.
+    pub counter: MessageCounter,
+}
+
+/// What a rumor says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// "I am here": only ever said by the member itself.
+    Alive(MemberInfo),
+    /// Members that did not answer the origin.
+    Suspect(Vec<Subject>),
+    /// Members that the origin holds dead.
+    Failed(Vec<Subject>),
+    /// "So Long and Thanks for All the Fish": said by the member itself.
+    Left(Subject),
+    /// An operator removes a member for good.
+    Forget(Subject),
+    /// A user event.
+    Event(UserEvent),
+}
+
+/// A member in one of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// Who.
+    pub id: NodeId,
+    /// In which incarnation.
+    pub incarnation: Incarnation,
+}
+
+/// Ids of rumors of one origin and run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RumorIds {
+    /// Who said them first.
+    pub origin: NodeId,
+    /// In which process.
+    pub run: RunId,
+    /// Counters of rumors that fit a packet.
+    pub counters: Vec<MessageCounter>,
+    /// Counters of rumors that need a stream.
+    pub large: Vec<MessageCounter>,
+}
+
+/// What a member says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberInfo {
+    /// Who.
+    pub id: NodeId,
+    /// Which process.
+    pub run: RunId,
+    /// Orders what is said about the id.
+    pub incarnation: Incarnation,
+    /// A label for people.
+    pub name: NodeName,
+    /// Manager or worker.
+    pub role: Role,
+    /// Peer address.
+    pub address: SocketAddr,
+    /// dui version, at most 32 bytes.
+    pub version: String,
+    /// What a first packet to it has to echo; 0 in clusters without a key.
+    pub cookie: u64,
+    /// Its message counter when this was said.
+    pub messages: MessageCounter,
+}
+
+/// A member as the sender sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// What it said about itself.
+    pub info: MemberInfo,
+    /// What the sender believes.
+    pub state: crate::peer::MemberState,
+}
+
+/// Asks to find out whether a member has crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirm {
+    /// The number the report must carry.
+    pub seq: u32,
+    /// In question.
+    pub subject: Subject,
+}
+
+/// Answers a [`Confirm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// As asked.
+    pub seq: u32,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+/// What somebody found who was asked about a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It answered: no crash.
+    Answered,
+    /// Its address itself refused (port unreachable, TCP reset).
+    Refused,
+    /// The reporter's own stream to it ended and a direct probe had no answer.
+    StreamLost,
+    /// No answer, no other evidence: proves nothing.
+    Silent,
+}
+
+/// Bad news about the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Its id was removed for good.
+    Forgotten,
+}
+
+/// What a stream is for: said in its first frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Idle; its end is evidence of a crash.
+    Ring,
+    /// One ping, one ack.
+    Probe,
+    /// Rumors and events too large for a packet.
+    Bulk,
+    /// "I am closing this in good health."
+    Goodbye,
+}
+
+/// "Here I am", by multicast or broadcast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beacon {
+    /// Who.
+    pub id: NodeId,
+    /// A label for people.
+    pub name: NodeName,
+    /// Where to answer: the peer address, not the source of the beacon.
+    pub address: SocketAddr,
+    /// Manager or worker.
+    pub role: Role,
+    /// Its message counter.
+    pub messages: MessageCounter,
+    /// Fingerprint of its member view.
+    pub view: u64,
+}
+
+/// The ordered key of a member in a reconciliation: id, then incarnation.
+pub fn member_key(subject: Subject) -> Key {
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(&subject.id.to_bytes());
+    key[16..].copy_from_slice(&subject.incarnation.0.to_be_bytes());
+    key
+}
+
+/// The member that a reconciliation key names.
+pub fn member_of_key(key: &Key) -> Subject {
+    let (id, incarnation) = key.split_at(16);
+    Subject {
+        id: NodeId::from_slice(id).expect("split at 16 leaves 16 bytes"),
+        incarnation: Incarnation(u64::from_be_bytes(
+            incarnation.try_into().expect("24 - 16 leaves 8 bytes"),
+        )),
+    }
+}
+
+/// The ordered key of an event in a reconciliation: timestamp, then origin.
+pub fn event_key(timestamp: Timestamp, origin: NodeId) -> Key {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&timestamp.0.to_be_bytes());
+    key[8..].copy_from_slice(&origin.to_bytes());
+    key
+}

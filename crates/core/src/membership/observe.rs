@@ -1,0 +1,467 @@
+//! Observe: this node's own eyes on its peers: rounds, steps, evidence, verdicts.
+
+use std::net::SocketAddr;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::Rng;
+
+use super::confirm::{Confirmation, Outcome};
+use super::probe::{self, Reason, Step};
+use super::{Act, Membership};
+use crate::clock::Now;
+use crate::id::NodeId;
+use crate::peer::{Event, Fatal, MemberState};
+use crate::wire::{MemberRecord, Subject, Verdict};
+
+/// Members asked for an indirect probe (SWIM's k).
+const RELAYS: usize = 3;
+
+impl Membership {
+    /// A member acked. `from`: the id it was authenticated under.
+    pub(crate) fn hear_ack(&mut self, now: Now, seq: u32, from: NodeId) {
+        let Some(probe) = self.probes.get_mut(seq) else {
+            return;
+        };
+        // An ack from another id at the address says nothing about the target.
+        if probe.reason.target().is_some_and(|target| target != from) {
+            return;
+        }
+        let Some(probe) = self.probes.finish(seq) else {
+            return;
+        };
+        if !probe.pinged_again
+            && let Some(entry) = self.table.get_mut(from)
+        {
+            entry.measured(now.mono.saturating_sub(probe.sent_at));
+        }
+        self.streams_lost.remove(&from);
+        match probe.reason {
+            Reason::Round(_) => self.awareness.better(),
+            Reason::Confirm(subject) => self.own_verdict(now, subject, Verdict::Answered),
+            Reason::ConfirmFor { asker, seq, .. } => self.report(asker, seq, Verdict::Answered),
+            Reason::Relay { asker, seq, .. } => self.acts.push_back(Act::AckFor { asker, seq }),
+            Reason::Claim(claimant) if claimant == from => self.settle_claim(now, claimant),
+            // Who lives there is the old one: the claim was hearsay.
+            Reason::Claim(claimant) => {
+                self.claims.remove(&claimant);
+            }
+            Reason::OwnId => self.meet_rival(from),
+        }
+        // Whoever answers is not crashed, whatever else was under way.
+        if let Some(crash) = self.confirmations.get_mut(&from) {
+            crash.own_verdict(Verdict::Answered);
+        }
+    }
+
+    /// A relay says that it lives, and has no answer from the target yet.
+    pub(crate) fn hear_nack(&mut self, seq: u32) {
+        if let Some(probe) = self.probes.get_mut(seq) {
+            probe.nacks += 1;
+        }
+    }
+
+    /// Somebody asks us to ping on its behalf.
+    pub(crate) fn relay_for(
+        &mut self,
+        now: Now,
+        asker: NodeId,
+        seq: u32,
+        target: NodeId,
+        address: SocketAddr,
+        rng: &mut ChaCha12Rng,
+    ) {
+        let reason = Reason::Relay { target, asker, seq };
+        self.start_probe(now, reason, address, rng);
+    }
+
+    /// Somebody asks whether we think that a member crashed.
+    pub(crate) fn confirm_for(
+        &mut self,
+        now: Now,
+        asker: NodeId,
+        seq: u32,
+        subject: Subject,
+        rng: &mut ChaCha12Rng,
+    ) {
+        let Some(entry) = self.table.get(subject.id) else {
+            return self.report(asker, seq, Verdict::Silent);
+        };
+        if entry.info.incarnation > subject.incarnation {
+            return self.report(asker, seq, Verdict::Answered);
+        }
+        if entry.state == MemberState::Failed {
+            return self.report(asker, seq, Verdict::Refused);
+        }
+        let address = entry.info.address;
+        let reason = Reason::ConfirmFor {
+            subject,
+            asker,
+            seq,
+        };
+        self.start_probe(now, reason, address, rng);
+    }
+
+    /// A witness that we asked answers.
+    pub(crate) fn hear_report(
+        &mut self,
+        now: Now,
+        seq: u32,
+        from: NodeId,
+        verdict: Verdict,
+        rng: &mut ChaCha12Rng,
+    ) {
+        for crash in self.confirmations.values_mut() {
+            crash.report(seq, from, verdict);
+        }
+        self.judge_confirmations(now, rng);
+    }
+
+    /// The address itself refused our packet or stream.
+    pub(crate) fn refused(&mut self, now: Now, address: SocketAddr, rng: &mut ChaCha12Rng) {
+        let confirming = self.probes.matching(|probe| {
+            probe.address == address
+                && matches!(probe.reason, Reason::Confirm(_) | Reason::ConfirmFor { .. })
+        });
+        for seq in &confirming {
+            let Some(probe) = self.probes.finish(*seq) else {
+                continue;
+            };
+            match probe.reason {
+                Reason::Confirm(subject) => self.own_verdict(now, subject, Verdict::Refused),
+                Reason::ConfirmFor { asker, seq, .. } => self.report(asker, seq, Verdict::Refused),
+                _ => {}
+            }
+        }
+        if confirming.is_empty()
+            && let Some(entry) = self.table.live_at(address)
+        {
+            let id = entry.info.id;
+            self.table
+                .note(now, id, "refused", None, format!("by {address}"));
+            self.question(now, id, rng);
+        }
+        self.judge_confirmations(now, rng);
+    }
+
+    /// A member's ring stream to us ended without goodbye.
+    pub(crate) fn stream_lost(&mut self, now: Now, id: NodeId, rng: &mut ChaCha12Rng) {
+        let Some(entry) = self.table.get(id).filter(|entry| entry.is_live()) else {
+            return;
+        };
+        self.streams_lost.insert(id, entry.info.incarnation);
+        self.table
+            .note(now, id, "stream_ended", None, "without goodbye".into());
+        self.question(now, id, rng);
+        self.judge_confirmations(now, rng);
+    }
+
+    /// A suspect that is our neighbour on a ring: look for ourselves, at once.
+    pub(crate) fn look_at(&mut self, now: Now, id: NodeId, rng: &mut ChaCha12Rng) {
+        let Some(entry) = self.table.get(id).filter(|entry| entry.is_live()) else {
+            return;
+        };
+        let (subject, address) = (entry.subject(), entry.info.address);
+        let probing = |probe: &probe::Probe| probe.reason == Reason::Round(subject);
+        if self.probes.matching(probing).is_empty() {
+            self.start_probe(now, Reason::Round(subject), address, rng);
+        }
+    }
+
+    pub(super) fn start_probe(
+        &mut self,
+        now: Now,
+        reason: Reason,
+        address: SocketAddr,
+        rng: &mut ChaCha12Rng,
+    ) {
+        let seq = rng.next_u32();
+        let entry = reason.target().and_then(|target| self.table.get(target));
+        let unit = self
+            .awareness
+            .scale(probe::unit(entry.and_then(|entry| entry.rtt)));
+        if self.leaving || !self.probes.start(now.mono, seq, reason, address, unit) {
+            return;
+        }
+        self.ping(seq, reason, address);
+    }
+
+    fn ping(&mut self, seq: u32, reason: Reason, to: SocketAddr) {
+        self.probes_sent += 1;
+        let target = reason.target();
+        let accused = target
+            .and_then(|target| self.table.get(target))
+            .filter(|entry| entry.state == MemberState::Suspect)
+            .map(|entry| MemberRecord {
+                info: entry.info.clone(),
+                state: entry.state,
+            });
+        self.acts.push_back(Act::Ping {
+            to,
+            seq,
+            target,
+            accused,
+        });
+    }
+
+    pub(super) fn round(&mut self, now: Now, round_ms: u64, rng: &mut ChaCha12Rng) {
+        let interval_ms = self.interval.as_millis().max(1) as u64;
+        let phase_ms = self.phase.as_millis() as u64;
+        let into_round = (round_ms + interval_ms - phase_ms % interval_ms) % interval_ms;
+        self.round_at = now.mono + std::time::Duration::from_millis(interval_ms - into_round);
+        let live = self.table.live();
+        let Ok(mine) = live.binary_search(&self.me) else {
+            return;
+        };
+        let Some(target) = self
+            .schedule
+            .target(round_ms / interval_ms, mine, live.len())
+        else {
+            return;
+        };
+        let id = live[target];
+        self.look_at(now, id, rng);
+    }
+
+    pub(super) fn step(&mut self, now: Now, seq: u32, step: Step, rng: &mut ChaCha12Rng) {
+        let Some(probe) = self.probes.get_mut(seq) else {
+            return;
+        };
+        let (reason, address) = (probe.reason, probe.address);
+        match (step, reason) {
+            (Step::PingAgain, _) => {
+                probe.pinged_again = true;
+                self.ping(seq, reason, address);
+            }
+            (Step::Indirect, Reason::Relay { asker, seq, .. }) => {
+                self.acts.push_back(Act::NackFor { asker, seq });
+            }
+            (Step::Indirect, _) => self.go_indirect(seq, reason, address, rng),
+            (Step::Verdict, _) => self.verdict(now, seq, rng),
+        }
+    }
+
+    fn go_indirect(
+        &mut self,
+        seq: u32,
+        reason: Reason,
+        address: SocketAddr,
+        rng: &mut ChaCha12Rng,
+    ) {
+        let Some(target) = reason.target() else {
+            return;
+        };
+        let relays = self.sample(RELAYS, rng, |id| id == target);
+        if let Some(probe) = self.probes.get_mut(seq) {
+            probe.relays = relays.len();
+        }
+        for via in relays {
+            self.acts.push_back(Act::Relay {
+                via,
+                seq,
+                target,
+                address,
+            });
+        }
+        self.acts.push_back(Act::StreamPing {
+            to: address,
+            seq,
+            target,
+        });
+    }
+
+    fn verdict(&mut self, now: Now, seq: u32, rng: &mut ChaCha12Rng) {
+        let Some(probe) = self.probes.finish(seq) else {
+            return;
+        };
+        match probe.reason {
+            Reason::Round(subject) => {
+                self.probes_failed += 1;
+                // Relays that live say so. If none did, the silence is rather ours.
+                if probe.nacks == 0 {
+                    self.awareness.worse();
+                }
+                let detail = format!(
+                    "no answer from {} directly, through {} others ({} of them answered us) or by stream",
+                    probe.address, probe.relays, probe.nacks
+                );
+                self.table
+                    .note(now, subject.id, "probe_timeout", None, detail);
+                self.accuse(now, subject);
+            }
+            Reason::Confirm(subject) => {
+                let lost = self.streams_lost.contains_key(&subject.id);
+                self.own_verdict(now, subject, probe::silence(lost));
+            }
+            Reason::ConfirmFor {
+                subject,
+                asker,
+                seq,
+            } => {
+                let lost = self.streams_lost.contains_key(&subject.id);
+                self.report(asker, seq, probe::silence(lost));
+            }
+            Reason::Relay { .. } => {}
+            Reason::Claim(claimant) => {
+                // Nobody there yet: once more, until the claim expires.
+                let open = self.claims.get(&claimant);
+                if open.is_some_and(|claim| claim.expires > now.mono) {
+                    self.start_probe(now, probe.reason, probe.address, rng);
+                }
+            }
+            Reason::OwnId => {
+                // No answer: our earlier life at another address. Rise above it.
+                if let Some(rival) = self.rival.take()
+                    && rival.incarnation >= self.myself().incarnation
+                {
+                    self.raise_incarnation(now, rival.incarnation);
+                }
+            }
+        }
+    }
+
+    fn accuse(&mut self, now: Now, subject: Subject) {
+        if now.mono < self.quiet_until {
+            return;
+        }
+        let known = self.table.get(subject.id).map(super::Entry::subject);
+        if known != Some(subject) {
+            return;
+        }
+        if self.hear_suspect(now, subject, self.me) == super::Heard::News {
+            self.acts.push_back(Act::Accuse(vec![subject]));
+        }
+    }
+
+    /// Begins to make sure of a crash.
+    fn question(&mut self, now: Now, id: NodeId, rng: &mut ChaCha12Rng) {
+        if now.mono < self.quiet_until || self.leaving || self.confirmations.contains_key(&id) {
+            return;
+        }
+        let Some(entry) = self.table.get(id).filter(|entry| entry.is_live()) else {
+            return;
+        };
+        let (subject, address) = (entry.subject(), entry.info.address);
+        let crash = Confirmation::new(now.mono, subject, self.table.live().len());
+        self.confirmations.insert(id, crash);
+        self.start_probe(now, Reason::Confirm(subject), address, rng);
+    }
+
+    fn own_verdict(&mut self, _now: Now, subject: Subject, verdict: Verdict) {
+        if let Some(crash) = self.confirmations.get_mut(&subject.id) {
+            crash.own_verdict(verdict);
+        }
+    }
+
+    fn report(&mut self, to: NodeId, seq: u32, verdict: Verdict) {
+        self.acts.push_back(Act::Report { to, seq, verdict });
+    }
+
+    pub(super) fn judge_confirmations(&mut self, now: Now, rng: &mut ChaCha12Rng) {
+        let open: Vec<NodeId> = self.confirmations.keys().copied().collect();
+        for id in open {
+            let Some(crash) = self.confirmations.get_mut(&id) else {
+                continue;
+            };
+            let subject = crash.subject();
+            match crash.outcome(now.mono) {
+                Outcome::Open => {
+                    let wanted = crash.wants(now.mono);
+                    for who in self.witnesses(subject.id, wanted, rng) {
+                        self.ask(who, subject, rng);
+                    }
+                }
+                Outcome::Alive => {
+                    self.confirmations.remove(&id);
+                    self.table
+                        .note(now, id, "answered", None, "no crash".into());
+                }
+                Outcome::Crashed => {
+                    self.confirmations.remove(&id);
+                    let detail = "refused this node and every witness asked";
+                    self.table.note(now, id, "crashed", None, detail.into());
+                    if self.hear_failed(now, subject, self.me) == super::Heard::News {
+                        self.acts.push_back(Act::Declare(vec![subject]));
+                    }
+                }
+                Outcome::Undecided => {
+                    self.confirmations.remove(&id);
+                    self.accuse(now, subject);
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, who: NodeId, subject: Subject, rng: &mut ChaCha12Rng) {
+        let seq = rng.next_u32();
+        if let Some(crash) = self.confirmations.get_mut(&subject.id) {
+            crash.asked(seq, who);
+            self.acts.push_back(Act::AskConfirm { who, seq, subject });
+        }
+    }
+
+    /// Who is asked about a crash: first those that hold an idle stream to
+    /// the member (its neighbours on the id ring), because where an address
+    /// vanishes with its node only a lost stream speaks; then anybody.
+    fn witnesses(&self, id: NodeId, wanted: usize, rng: &mut ChaCha12Rng) -> Vec<NodeId> {
+        if wanted == 0 {
+            return Vec::new();
+        }
+        let Some(crash) = self.confirmations.get(&id) else {
+            return Vec::new();
+        };
+        let live = self.table.live();
+        let mut found: Vec<NodeId> = Vec::new();
+        if let Ok(place) = live.binary_search(&id) {
+            let n = live.len();
+            for offset in [1, n - 1, 2, n.saturating_sub(2)] {
+                let who = live[(place + offset) % n];
+                if who != id && who != self.me && !crash.has_asked(who) && !found.contains(&who) {
+                    found.push(who);
+                }
+            }
+        }
+        found.truncate(wanted);
+        let more = wanted - found.len();
+        found.extend(self.sample(more, rng, |who| {
+            who == id || crash.has_asked(who) || found.contains(&who)
+        }));
+        found
+    }
+
+    pub(super) fn judge_suspicions(&mut self, now: Now) {
+        if now.mono < self.quiet_until {
+            return;
+        }
+        let mut dead = Vec::new();
+        for id in self.suspects.clone() {
+            let Some(entry) = self.table.get(id) else {
+                continue;
+            };
+            // The doubt belongs to one incarnation: a refutation removed it.
+            if entry
+                .suspicion
+                .as_ref()
+                .is_some_and(|doubt| doubt.deadline() <= now.mono)
+            {
+                dead.push(entry.subject());
+            }
+        }
+        dead.retain(|subject| self.hear_failed(now, *subject, self.me) == super::Heard::News);
+        if !dead.is_empty() {
+            self.acts.push_back(Act::Declare(dead));
+        }
+    }
+
+    /// Somebody else answers to our id: the lower incarnation stops.
+    fn meet_rival(&mut self, from: NodeId) {
+        let Some(rival) = self.rival.take() else {
+            return;
+        };
+        let mine = self.myself();
+        if from == self.me && (mine.incarnation, mine.run) < (rival.incarnation, rival.run) {
+            let (id, other) = (self.me, rival.address);
+            self.acts
+                .push_back(Act::Tell(Event::Fatal(Fatal::Copied { id, other })));
+        }
+    }
+}

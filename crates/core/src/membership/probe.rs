@@ -1,0 +1,236 @@
+//! Probe: asking one member whether it lives, step by step.
+//!
+//! ```text
+//!   0        1 unit       2 units                   5 units
+//!   ping ──▶ ping again ─▶ 3 indirect + stream ───▶ verdict
+//! ```
+//!
+//! A unit is 100 ms, longer on links whose measured round trip asks for it,
+//! and multiplied by this node's awareness. Each step is timed from when the
+//! step before it has run, not from the start: a node that was starved of
+//! CPU gives its target the full wait all the same, and accuses nobody.
+//!
+//! Source: SWIM (Das et al., DSN 2002), section 3.1; Lifeguard, section IV-A
+//! (nacks); memberlist's stream fallback.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::clock::Mono;
+use crate::id::NodeId;
+use crate::wire::{Subject, Verdict};
+
+/// Probes in flight at once; asked for by others beyond that: dropped.
+const PROBES_MAX: usize = 1_024;
+const UNIT: Duration = Duration::from_millis(100);
+const UNIT_MAX: Duration = Duration::from_millis(400);
+
+/// Why a probe runs, which decides what its outcome means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// This node's turn in the round, or a neighbour is suspected: silence accuses.
+    Round(Subject),
+    /// A crash is in question: the verdict goes to this node's own confirmation.
+    Confirm(Subject),
+    /// As `Confirm`, for somebody who asked.
+    ConfirmFor {
+        subject: Subject,
+        asker: NodeId,
+        seq: u32,
+    },
+    /// SWIM's indirect probe: the ack is passed on.
+    Relay {
+        target: NodeId,
+        asker: NodeId,
+        seq: u32,
+    },
+    /// Who is at this address? A newcomer claims it.
+    Claim(NodeId),
+    /// Does somebody else live under our own id there?
+    OwnId,
+}
+
+impl Reason {
+    /// Who has to answer; `None`: whoever is there.
+    pub(crate) fn target(&self) -> Option<NodeId> {
+        match *self {
+            Reason::Round(subject)
+            | Reason::Confirm(subject)
+            | Reason::ConfirmFor { subject, .. } => Some(subject.id),
+            Reason::Relay { target, .. } => Some(target),
+            Reason::Claim(_) | Reason::OwnId => None,
+        }
+    }
+}
+
+/// What a probe does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    PingAgain,
+    /// Round: ask others and try a stream. Relay: say that there is no answer yet.
+    Indirect,
+    Verdict,
+}
+
+/// A probe in flight.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) reason: Reason,
+    pub(crate) address: SocketAddr,
+    pub(crate) sent_at: Mono,
+    /// Karn: an ack after a second ping measures nothing.
+    pub(crate) pinged_again: bool,
+    pub(crate) relays: usize,
+    pub(crate) nacks: usize,
+    step: Step,
+    due: Mono,
+    unit: Duration,
+}
+
+impl Probe {
+    fn advance(&mut self, now: Mono) {
+        let wants_indirect = matches!(self.reason, Reason::Round(_) | Reason::Relay { .. });
+        let (next, units) = match self.step {
+            Step::PingAgain if wants_indirect => (Step::Indirect, 1),
+            Step::PingAgain => (Step::Verdict, 4),
+            Step::Indirect | Step::Verdict => (Step::Verdict, 3),
+        };
+        self.step = next;
+        self.due = now + self.unit * units;
+    }
+}
+
+/// All probes in flight, by their number.
+#[derive(Debug, Default)]
+pub(crate) struct Probes {
+    flying: BTreeMap<u32, Probe>,
+}
+
+impl Probes {
+    /// Takes note of a probe whose first ping goes out now. `false`: too many.
+    pub(crate) fn start(
+        &mut self,
+        now: Mono,
+        seq: u32,
+        reason: Reason,
+        address: SocketAddr,
+        unit: Duration,
+    ) -> bool {
+        if self.flying.len() >= PROBES_MAX || self.flying.contains_key(&seq) {
+            return false;
+        }
+        self.flying.insert(
+            seq,
+            Probe {
+                reason,
+                address,
+                sent_at: now,
+                pinged_again: false,
+                relays: 0,
+                nacks: 0,
+                step: Step::PingAgain,
+                due: now + unit,
+                unit,
+            },
+        );
+        true
+    }
+
+    /// When the next step of any probe is due.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        self.flying.values().map(|probe| probe.due).min()
+    }
+
+    /// The next step that is due; call until `None`. A verdict ends its probe.
+    pub(crate) fn due(&mut self, now: Mono) -> Option<(u32, Step)> {
+        let (&seq, probe) = self.flying.iter_mut().find(|(_, probe)| probe.due <= now)?;
+        let step = probe.step;
+        probe.advance(now);
+        Some((seq, step))
+    }
+
+    pub(crate) fn get_mut(&mut self, seq: u32) -> Option<&mut Probe> {
+        self.flying.get_mut(&seq)
+    }
+
+    pub(crate) fn finish(&mut self, seq: u32) -> Option<Probe> {
+        self.flying.remove(&seq)
+    }
+
+    /// Numbers of the probes that satisfy a condition.
+    pub(crate) fn matching(&self, mut wanted: impl FnMut(&Probe) -> bool) -> Vec<u32> {
+        let found = self.flying.iter().filter(|(_, probe)| wanted(probe));
+        found.map(|(seq, _)| *seq).collect()
+    }
+
+    /// Forgets all: this node slept, the answers did not.
+    pub(crate) fn clear(&mut self) {
+        self.flying.clear();
+    }
+}
+
+/// The unit for a member with this round trip: 100 ms to 400 ms.
+pub(crate) fn unit(rtt: Option<Duration>) -> Duration {
+    rtt.map_or(UNIT, |rtt| (rtt * 2).clamp(UNIT, UNIT_MAX))
+}
+
+/// How a refused or silent address reads in a report.
+pub(crate) fn silence(stream_lost: bool) -> Verdict {
+    if stream_lost {
+        Verdict::StreamLost
+    } else {
+        Verdict::Silent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Incarnation;
+
+    const ADDRESS: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7781);
+
+    fn round() -> Reason {
+        Reason::Round(Subject {
+            id: NodeId(1),
+            incarnation: Incarnation(1),
+        })
+    }
+
+    fn ms(ms: u64) -> Mono {
+        Mono::from_millis(ms)
+    }
+
+    #[test]
+    fn a_silent_member_is_pinged_twice_then_by_others_then_judged() {
+        let mut probes = Probes::default();
+        assert!(probes.start(ms(0), 7, round(), ADDRESS, UNIT));
+        assert_eq!(probes.due(ms(99)), None);
+        assert_eq!(probes.due(ms(100)), Some((7, Step::PingAgain)));
+        assert_eq!(probes.due(ms(199)), None);
+        assert_eq!(probes.due(ms(200)), Some((7, Step::Indirect)));
+        assert_eq!(probes.due(ms(499)), None);
+        assert_eq!(probes.due(ms(500)), Some((7, Step::Verdict)));
+    }
+
+    /// Without this, a node that gets no CPU for 400 ms runs all steps at
+    /// once on waking and accuses a member whose ack lies in its own socket.
+    #[test]
+    fn a_starved_node_still_gives_every_step_its_full_wait() {
+        let mut probes = Probes::default();
+        probes.start(ms(0), 7, round(), ADDRESS, UNIT);
+        assert_eq!(probes.due(ms(900)), Some((7, Step::PingAgain)));
+        assert_eq!(probes.due(ms(900)), None);
+        assert_eq!(probes.deadline(), Some(ms(1_000)));
+    }
+
+    #[test]
+    fn slow_links_get_longer_steps_within_bounds() {
+        assert_eq!(unit(None), UNIT);
+        assert_eq!(unit(Some(ms(1))), UNIT);
+        assert_eq!(unit(Some(ms(90))), ms(180));
+        assert_eq!(unit(Some(ms(9_000))), UNIT_MAX);
+    }
+}

@@ -1,0 +1,333 @@
+//! Decode: bytes to typed messages, refusing what no peer of ours would send.
+
+use std::net::{IpAddr, SocketAddr};
+
+use prost::Message;
+
+use super::{Beacon, Body, Confirm, EVENT_NAME_BYTES_MAX, EVENT_PAYLOAD_BYTES_MAX, Greeting};
+use super::{ITEMS_MAX, MemberInfo, MemberRecord, Notice, Packet, Ping, Purpose, Relay, Report};
+use super::{Rumor, RumorId, RumorIds, Subject, VERSION_BYTES_MAX, Verdict, proto};
+use crate::clock::Timestamp;
+use crate::id::{ClusterName, Incarnation, MessageCounter, NAME_BYTES_MAX, NodeId, RunId};
+use crate::peer::{MemberState, Role, UserEvent};
+use crate::reconcile::{Fingerprint, Key, Range, RangeBody};
+
+/// Why a packet was not understood. Nothing was acted on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It names another cluster.
+    #[error("the packet is of cluster '{0}'")]
+    OtherCluster(String),
+    /// It is not Protocol Buffers, or does not begin with a cluster name.
+    #[error("the packet is garbled")]
+    Garbled,
+    /// A field holds what no peer sends.
+    #[error("the packet's {0} is out of bounds")]
+    Bounds(&'static str),
+}
+
+use DecodeError::{Bounds, Garbled};
+
+impl Packet {
+    /// Reads what lay inside the seal.
+    ///
+    /// # Errors
+    /// See [`DecodeError`]. The cluster name is compared before anything else is parsed.
+    pub fn decode(bytes: &[u8], cluster: &ClusterName) -> Result<Self, DecodeError> {
+        compare_cluster(bytes, cluster)?;
+        let raw = proto::Packet::decode(bytes).map_err(|_| Garbled)?;
+        Ok(Self {
+            from: node_id(&raw.from)?,
+            digest: raw.digest,
+            echo: raw.echo,
+            ping: raw.ping.map(|ping| Ping {
+                seq: ping.seq,
+                target: (ping.target != 0).then_some(ping.target),
+            }),
+            ack: raw.ack,
+            nack: raw.nack,
+            relay: raw.relay.map(relay).transpose()?,
+            challenge: raw.challenge,
+            greeting: match raw.greeting {
+                1 => Some(Greeting::Hello),
+                2 => Some(Greeting::Welcome),
+                _ => None,
+            },
+            seen: if raw.seen.is_empty() {
+                None
+            } else {
+                Some(address(&raw.seen)?)
+            },
+            rumors: rumors(raw.rumors)?,
+            ids: list(raw.ids, rumor_ids)?,
+            pull: list(raw.pull, rumor_ids)?,
+            confirmed: list(raw.confirmed, rumor_ids)?,
+            member_ranges: list(raw.member_ranges, range)?,
+            event_ranges: list(raw.event_ranges, range)?,
+            want_members: list(raw.want_members, |bytes| key(&bytes))?,
+            want_events: list(raw.want_events, |bytes| key(&bytes))?,
+            members: list(raw.members, member_record)?,
+            events: list(raw.events, event)?,
+            large_events: list(raw.large_events, |bytes| key(&bytes))?,
+            confirm: raw.confirm.map(confirm).transpose()?,
+            report: raw.report.map(report).transpose()?,
+            notice: (raw.notice == 1).then_some(Notice::Forgotten),
+            stream: match raw.stream {
+                1 => Some(Purpose::Ring),
+                2 => Some(Purpose::Probe),
+                3 => Some(Purpose::Bulk),
+                4 => Some(Purpose::Goodbye),
+                _ => None,
+            },
+        })
+    }
+}
+
+impl Beacon {
+    /// Reads what lay inside the seal.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub fn decode(bytes: &[u8], cluster: &ClusterName) -> Result<Self, DecodeError> {
+        compare_cluster(bytes, cluster)?;
+        let raw = proto::Beacon::decode(bytes).map_err(|_| Garbled)?;
+        Ok(Self {
+            id: node_id(&raw.id)?,
+            name: raw.name.parse().map_err(|_| Bounds("node name"))?,
+            address: address(&raw.address)?,
+            role: role(raw.role),
+            messages: MessageCounter(raw.messages),
+            view: raw.view,
+        })
+    }
+}
+
+/// Field 1, length-delimited, is the first of every packet.
+fn compare_cluster(bytes: &[u8], cluster: &ClusterName) -> Result<(), DecodeError> {
+    const FIRST_FIELD: u8 = 1 << 3 | 2;
+    let [FIRST_FIELD, len, rest @ ..] = bytes else {
+        return Err(Garbled);
+    };
+    let name = rest.get(..usize::from(*len)).ok_or(Garbled)?;
+    if name == cluster.as_str().as_bytes() {
+        return Ok(());
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Bounds("cluster name"));
+    }
+    let name = std::str::from_utf8(name).map_err(|_| Bounds("cluster name"))?;
+    name.parse::<ClusterName>()
+        .map_err(|_| Bounds("cluster name"))?;
+    Err(DecodeError::OtherCluster(name.into()))
+}
+
+fn list<Raw, Item>(
+    raw: Vec<Raw>,
+    item: impl FnMut(Raw) -> Result<Item, DecodeError>,
+) -> Result<Vec<Item>, DecodeError> {
+    if raw.len() > ITEMS_MAX {
+        return Err(Bounds("list"));
+    }
+    raw.into_iter().map(item).collect()
+}
+
+fn node_id(bytes: &[u8]) -> Result<NodeId, DecodeError> {
+    NodeId::from_slice(bytes).ok_or(Bounds("node id"))
+}
+
+fn run_id(bytes: &[u8]) -> Result<RunId, DecodeError> {
+    RunId::from_slice(bytes).ok_or(Bounds("run"))
+}
+
+fn key(bytes: &[u8]) -> Result<Key, DecodeError> {
+    bytes.try_into().map_err(|_| Bounds("key"))
+}
+
+fn address(bytes: &[u8]) -> Result<SocketAddr, DecodeError> {
+    let (ip, port) = bytes.split_last_chunk::<2>().ok_or(Bounds("address"))?;
+    let ip: IpAddr = if let Ok(v4) = <[u8; 4]>::try_from(ip) {
+        v4.into()
+    } else if let Ok(v6) = <[u8; 16]>::try_from(ip) {
+        v6.into()
+    } else {
+        return Err(Bounds("address"));
+    };
+    let port = u16::from_be_bytes(*port);
+    // Nobody can be reached there, and a packet to a group would reach everybody.
+    if port == 0 || ip.is_unspecified() || ip.is_multicast() {
+        return Err(Bounds("address"));
+    }
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// An unknown role is one of a later version; it does not vote as far as we know.
+fn role(raw: u32) -> Role {
+    match raw {
+        0 => Role::Manager,
+        _ => Role::Worker,
+    }
+}
+
+fn relay(raw: proto::Relay) -> Result<Relay, DecodeError> {
+    Ok(Relay {
+        seq: raw.seq,
+        target: node_id(&raw.target)?,
+        address: address(&raw.address)?,
+    })
+}
+
+/// A rumor whose body is of a later version is skipped, not an error.
+fn rumors(raw: Vec<proto::Rumor>) -> Result<Vec<Rumor>, DecodeError> {
+    Ok(list(raw, rumor)?.into_iter().flatten().collect())
+}
+
+fn rumor(raw: proto::Rumor) -> Result<Option<Rumor>, DecodeError> {
+    let id = RumorId {
+        origin: node_id(&raw.origin)?,
+        run: run_id(&raw.run)?,
+        counter: MessageCounter(raw.counter),
+    };
+    let body = if let Some(info) = raw.alive {
+        let info = member_info(info)?;
+        // Only a member itself says that it is alive.
+        if info.id != id.origin || info.run != id.run {
+            return Err(Bounds("alive rumor"));
+        }
+        Body::Alive(info)
+    } else if let Some(subjects) = raw.suspect {
+        Body::Suspect(list(subjects.list, subject)?)
+    } else if let Some(subjects) = raw.failed {
+        Body::Failed(list(subjects.list, subject)?)
+    } else if let Some(subjects) = raw.left {
+        let left = single(subjects)?;
+        if left.id != id.origin {
+            return Err(Bounds("left rumor"));
+        }
+        Body::Left(left)
+    } else if let Some(subjects) = raw.forget {
+        Body::Forget(single(subjects)?)
+    } else if let Some(raw) = raw.event {
+        let event = event(raw)?;
+        if event.origin != id.origin {
+            return Err(Bounds("event rumor"));
+        }
+        Body::Event(event)
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Rumor { id, body }))
+}
+
+fn single(subjects: proto::Subjects) -> Result<Subject, DecodeError> {
+    let [only] = <[proto::Subject; 1]>::try_from(subjects.list).map_err(|_| Bounds("subject"))?;
+    subject(only)
+}
+
+fn subject(raw: proto::Subject) -> Result<Subject, DecodeError> {
+    Ok(Subject {
+        id: node_id(&raw.id)?,
+        incarnation: Incarnation(raw.incarnation),
+    })
+}
+
+fn rumor_ids(raw: proto::RumorIds) -> Result<RumorIds, DecodeError> {
+    Ok(RumorIds {
+        origin: node_id(&raw.origin)?,
+        run: run_id(&raw.run)?,
+        counters: list(raw.counters, |counter| Ok(MessageCounter(counter)))?,
+        large: list(raw.large, |counter| Ok(MessageCounter(counter)))?,
+    })
+}
+
+fn member_info(raw: proto::MemberInfo) -> Result<MemberInfo, DecodeError> {
+    if raw.version.len() > VERSION_BYTES_MAX || raw.version.chars().any(char::is_control) {
+        return Err(Bounds("version"));
+    }
+    Ok(MemberInfo {
+        id: node_id(&raw.id)?,
+        run: run_id(&raw.run)?,
+        incarnation: Incarnation(raw.incarnation),
+        name: raw.name.parse().map_err(|_| Bounds("node name"))?,
+        role: role(raw.role),
+        address: address(&raw.address)?,
+        version: raw.version,
+        cookie: raw.cookie,
+        messages: MessageCounter(raw.messages),
+    })
+}
+
+fn member_record(raw: proto::MemberRecord) -> Result<MemberRecord, DecodeError> {
+    Ok(MemberRecord {
+        info: member_info(raw.info.ok_or(Bounds("member"))?)?,
+        state: match raw.state {
+            1 => MemberState::Alive,
+            2 => MemberState::Suspect,
+            3 => MemberState::Failed,
+            4 => MemberState::Left,
+            _ => return Err(Bounds("member state")),
+        },
+    })
+}
+
+fn event(raw: proto::EventRecord) -> Result<UserEvent, DecodeError> {
+    if raw.payload.len() > EVENT_PAYLOAD_BYTES_MAX {
+        return Err(Bounds("event payload"));
+    }
+    if !valid_event_name(&raw.name) {
+        return Err(Bounds("event name"));
+    }
+    Ok(UserEvent {
+        timestamp: Timestamp(raw.timestamp),
+        origin: node_id(&raw.origin)?,
+        name: raw.name,
+        payload: raw.payload,
+    })
+}
+
+/// 1 to 128 bytes without control characters.
+pub(crate) fn valid_event_name(name: &str) -> bool {
+    (1..=EVENT_NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
+fn range(raw: proto::Range) -> Result<Range, DecodeError> {
+    let body = match raw.fingerprint {
+        Some(print) => RangeBody::Fingerprint(Fingerprint {
+            count: print.count,
+            sum: print.sum,
+        }),
+        None => {
+            let (keys, rest) = raw.keys.as_chunks::<24>();
+            if !rest.is_empty() || keys.len() > ITEMS_MAX {
+                return Err(Bounds("range keys"));
+            }
+            RangeBody::Keys(keys.to_vec())
+        }
+    };
+    Ok(Range {
+        lo: key(&raw.lo)?,
+        hi: key(&raw.hi)?,
+        body,
+    })
+}
+
+fn confirm(raw: proto::Confirm) -> Result<Confirm, DecodeError> {
+    Ok(Confirm {
+        seq: raw.seq,
+        subject: Subject {
+            id: node_id(&raw.target)?,
+            incarnation: Incarnation(raw.incarnation),
+        },
+    })
+}
+
+fn report(raw: proto::Report) -> Result<Report, DecodeError> {
+    Ok(Report {
+        seq: raw.seq,
+        verdict: match raw.verdict {
+            1 => Verdict::Answered,
+            2 => Verdict::Refused,
+            3 => Verdict::StreamLost,
+            _ => Verdict::Silent,
+        },
+    })
+}

@@ -1,0 +1,239 @@
+//! Encode: typed messages to bytes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use prost::Message;
+
+use super::{Beacon, Body, Greeting, MemberInfo, MemberRecord, Notice, Packet, Purpose, Rumor};
+use super::{RumorIds, Subject, Verdict, proto};
+use crate::id::ClusterName;
+use crate::peer::{MemberState, Role, UserEvent};
+use crate::reconcile::{Key, Range, RangeBody};
+
+impl Packet {
+    /// The bytes that go inside the seal.
+    pub fn encode(&self, cluster: &ClusterName) -> Vec<u8> {
+        self.proto(cluster).encode_to_vec()
+    }
+
+    fn proto(&self, cluster: &ClusterName) -> proto::Packet {
+        proto::Packet {
+            cluster: cluster.as_str().into(),
+            from: self.from.to_bytes().into(),
+            digest: self.digest,
+            echo: self.echo,
+            ping: self.ping.map(|ping| proto::Ping {
+                seq: ping.seq,
+                target: ping.target.unwrap_or(0),
+            }),
+            ack: self.ack,
+            nack: self.nack,
+            relay: self.relay.map(|relay| proto::Relay {
+                seq: relay.seq,
+                target: relay.target.to_bytes().into(),
+                address: address(relay.address),
+            }),
+            challenge: self.challenge,
+            greeting: match self.greeting {
+                None => 0,
+                Some(Greeting::Hello) => 1,
+                Some(Greeting::Welcome) => 2,
+            },
+            seen: self.seen.map(address).unwrap_or_default(),
+            rumors: self.rumors.iter().map(rumor).collect(),
+            ids: self.ids.iter().map(rumor_ids).collect(),
+            pull: self.pull.iter().map(rumor_ids).collect(),
+            confirmed: self.confirmed.iter().map(rumor_ids).collect(),
+            member_ranges: self.member_ranges.iter().map(range).collect(),
+            event_ranges: self.event_ranges.iter().map(range).collect(),
+            want_members: keys(&self.want_members),
+            want_events: keys(&self.want_events),
+            members: self.members.iter().map(member_record).collect(),
+            events: self.events.iter().map(event).collect(),
+            large_events: keys(&self.large_events),
+            confirm: self.confirm.map(|confirm| proto::Confirm {
+                seq: confirm.seq,
+                target: confirm.subject.id.to_bytes().into(),
+                incarnation: confirm.subject.incarnation.0,
+            }),
+            report: self.report.map(|report| proto::Report {
+                seq: report.seq,
+                verdict: match report.verdict {
+                    Verdict::Answered => 1,
+                    Verdict::Refused => 2,
+                    Verdict::StreamLost => 3,
+                    Verdict::Silent => 4,
+                },
+            }),
+            notice: match self.notice {
+                None => 0,
+                Some(Notice::Forgotten) => 1,
+            },
+            stream: match self.stream {
+                None => 0,
+                Some(Purpose::Ring) => 1,
+                Some(Purpose::Probe) => 2,
+                Some(Purpose::Bulk) => 3,
+                Some(Purpose::Goodbye) => 4,
+            },
+        }
+    }
+}
+
+impl Beacon {
+    /// The bytes that go inside the seal.
+    pub fn encode(&self, cluster: &ClusterName) -> Vec<u8> {
+        proto::Beacon {
+            cluster: cluster.as_str().into(),
+            id: self.id.to_bytes().into(),
+            name: self.name.as_str().into(),
+            address: address(self.address),
+            role: role(self.role),
+            messages: self.messages.0,
+            view: self.view,
+        }
+        .encode_to_vec()
+    }
+}
+
+impl Rumor {
+    /// Bytes it takes in a packet.
+    pub fn encoded_len(&self) -> usize {
+        in_list(rumor(self).encoded_len())
+    }
+}
+
+impl MemberRecord {
+    /// Bytes it takes in a packet.
+    pub fn encoded_len(&self) -> usize {
+        in_list(member_record(self).encoded_len())
+    }
+}
+
+/// Bytes a user event takes in a packet.
+pub fn event_len(item: &UserEvent) -> usize {
+    in_list(event(item).encoded_len())
+}
+
+/// Bytes a range takes in a packet.
+pub fn range_len(item: &Range) -> usize {
+    in_list(range(item).encoded_len())
+}
+
+/// A list item costs its field number (up to 2 bytes) and length (up to 3) on top.
+fn in_list(len: usize) -> usize {
+    len + 5
+}
+
+fn rumor(rumor: &Rumor) -> proto::Rumor {
+    let mut out = proto::Rumor {
+        origin: rumor.id.origin.to_bytes().into(),
+        run: rumor.id.run.to_bytes().into(),
+        counter: rumor.id.counter.0,
+        ..proto::Rumor::default()
+    };
+    match &rumor.body {
+        Body::Alive(info) => out.alive = Some(member_info(info)),
+        Body::Suspect(list) => out.suspect = Some(subjects(list)),
+        Body::Failed(list) => out.failed = Some(subjects(list)),
+        Body::Left(subject) => out.left = Some(subjects(&[*subject])),
+        Body::Forget(subject) => out.forget = Some(subjects(&[*subject])),
+        Body::Event(item) => out.event = Some(event(item)),
+    }
+    out
+}
+
+fn rumor_ids(ids: &RumorIds) -> proto::RumorIds {
+    proto::RumorIds {
+        origin: ids.origin.to_bytes().into(),
+        run: ids.run.to_bytes().into(),
+        counters: ids.counters.iter().map(|counter| counter.0).collect(),
+        large: ids.large.iter().map(|counter| counter.0).collect(),
+    }
+}
+
+fn member_info(info: &MemberInfo) -> proto::MemberInfo {
+    proto::MemberInfo {
+        id: info.id.to_bytes().into(),
+        run: info.run.to_bytes().into(),
+        incarnation: info.incarnation.0,
+        name: info.name.as_str().into(),
+        role: role(info.role),
+        address: address(info.address),
+        version: info.version.clone(),
+        cookie: info.cookie,
+        messages: info.messages.0,
+    }
+}
+
+fn member_record(record: &MemberRecord) -> proto::MemberRecord {
+    proto::MemberRecord {
+        info: Some(member_info(&record.info)),
+        state: match record.state {
+            MemberState::Alive => 1,
+            MemberState::Suspect => 2,
+            MemberState::Failed => 3,
+            MemberState::Left => 4,
+        },
+    }
+}
+
+fn subjects(list: &[Subject]) -> proto::Subjects {
+    let list = list
+        .iter()
+        .map(|subject| proto::Subject {
+            id: subject.id.to_bytes().into(),
+            incarnation: subject.incarnation.0,
+        })
+        .collect();
+    proto::Subjects { list }
+}
+
+fn event(event: &UserEvent) -> proto::EventRecord {
+    proto::EventRecord {
+        timestamp: event.timestamp.0,
+        origin: event.origin.to_bytes().into(),
+        name: event.name.clone(),
+        payload: event.payload.clone(),
+    }
+}
+
+fn range(range: &Range) -> proto::Range {
+    let (fingerprint, keys) = match &range.body {
+        RangeBody::Fingerprint(print) => (
+            Some(proto::Fingerprint {
+                count: print.count,
+                sum: print.sum,
+            }),
+            Vec::new(),
+        ),
+        RangeBody::Keys(keys) => (None, keys.concat()),
+    };
+    proto::Range {
+        lo: range.lo.into(),
+        hi: range.hi.into(),
+        fingerprint,
+        keys,
+    }
+}
+
+fn keys(keys: &[Key]) -> Vec<Vec<u8>> {
+    keys.iter().map(|key| key.to_vec()).collect()
+}
+
+fn role(role: Role) -> u32 {
+    match role {
+        Role::Manager => 0,
+        Role::Worker => 1,
+    }
+}
+
+/// 4 or 16 bytes of address, then 2 of port, big-endian.
+fn address(address: SocketAddr) -> Vec<u8> {
+    let mut bytes = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    bytes.extend(address.port().to_be_bytes());
+    bytes
+}

@@ -1,0 +1,230 @@
+//! Proto: the fields of wire format v1, as they lie in a packet.
+//!
+//! Protocol Buffers encoding, so that an added field reads both ways: an old
+//! node skips it, a new node sees its default. A number once used is never
+//! given another meaning. What the fields mean is said at their typed twins
+//! in the parent module.
+
+use prost::Message;
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Packet {
+    /// First on the wire, by its number; read by hand before all else.
+    #[prost(string, tag = "1")]
+    pub(super) cluster: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) from: Vec<u8>,
+    #[prost(fixed64, optional, tag = "3")]
+    pub(super) digest: Option<u64>,
+    #[prost(fixed64, optional, tag = "4")]
+    pub(super) echo: Option<u64>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) ping: Option<Ping>,
+    #[prost(fixed32, optional, tag = "6")]
+    pub(super) ack: Option<u32>,
+    #[prost(fixed32, optional, tag = "7")]
+    pub(super) nack: Option<u32>,
+    #[prost(message, optional, tag = "8")]
+    pub(super) relay: Option<Relay>,
+    #[prost(fixed64, optional, tag = "9")]
+    pub(super) challenge: Option<u64>,
+    #[prost(uint32, tag = "10")]
+    pub(super) greeting: u32,
+    #[prost(bytes = "vec", tag = "11")]
+    pub(super) seen: Vec<u8>,
+    #[prost(message, repeated, tag = "12")]
+    pub(super) rumors: Vec<Rumor>,
+    #[prost(message, repeated, tag = "13")]
+    pub(super) ids: Vec<RumorIds>,
+    #[prost(message, repeated, tag = "14")]
+    pub(super) pull: Vec<RumorIds>,
+    #[prost(message, repeated, tag = "15")]
+    pub(super) confirmed: Vec<RumorIds>,
+    #[prost(message, repeated, tag = "16")]
+    pub(super) member_ranges: Vec<Range>,
+    #[prost(message, repeated, tag = "17")]
+    pub(super) event_ranges: Vec<Range>,
+    #[prost(bytes = "vec", repeated, tag = "18")]
+    pub(super) want_members: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "19")]
+    pub(super) want_events: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "20")]
+    pub(super) members: Vec<MemberRecord>,
+    #[prost(message, repeated, tag = "21")]
+    pub(super) events: Vec<EventRecord>,
+    #[prost(bytes = "vec", repeated, tag = "22")]
+    pub(super) large_events: Vec<Vec<u8>>,
+    #[prost(message, optional, tag = "23")]
+    pub(super) confirm: Option<Confirm>,
+    #[prost(message, optional, tag = "24")]
+    pub(super) report: Option<Report>,
+    #[prost(uint32, tag = "25")]
+    pub(super) notice: u32,
+    #[prost(uint32, tag = "26")]
+    pub(super) stream: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Ping {
+    #[prost(fixed32, tag = "1")]
+    pub(super) seq: u32,
+    #[prost(fixed32, tag = "2")]
+    pub(super) target: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Relay {
+    #[prost(fixed32, tag = "1")]
+    pub(super) seq: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) target: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) address: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Rumor {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) origin: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) run: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    pub(super) counter: u64,
+    #[prost(message, optional, tag = "4")]
+    pub(super) alive: Option<MemberInfo>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) suspect: Option<Subjects>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) failed: Option<Subjects>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) left: Option<Subjects>,
+    #[prost(message, optional, tag = "8")]
+    pub(super) forget: Option<Subjects>,
+    #[prost(message, optional, tag = "9")]
+    pub(super) event: Option<EventRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RumorIds {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) origin: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) run: Vec<u8>,
+    #[prost(uint64, repeated, tag = "3")]
+    pub(super) counters: Vec<u64>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub(super) large: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MemberInfo {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) run: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    pub(super) incarnation: u64,
+    #[prost(string, tag = "4")]
+    pub(super) name: String,
+    #[prost(uint32, tag = "5")]
+    pub(super) role: u32,
+    #[prost(bytes = "vec", tag = "6")]
+    pub(super) address: Vec<u8>,
+    #[prost(string, tag = "7")]
+    pub(super) version: String,
+    #[prost(fixed64, tag = "8")]
+    pub(super) cookie: u64,
+    #[prost(uint64, tag = "9")]
+    pub(super) messages: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MemberRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) info: Option<MemberInfo>,
+    #[prost(uint32, tag = "2")]
+    pub(super) state: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Subjects {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) list: Vec<Subject>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Subject {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) id: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub(super) incarnation: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct EventRecord {
+    #[prost(fixed64, tag = "1")]
+    pub(super) timestamp: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) origin: Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub(super) name: String,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) payload: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Range {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) lo: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) hi: Vec<u8>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// 24 bytes a key, end to end.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) keys: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Fingerprint {
+    #[prost(uint64, tag = "1")]
+    pub(super) count: u64,
+    #[prost(fixed64, tag = "2")]
+    pub(super) sum: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Confirm {
+    #[prost(fixed32, tag = "1")]
+    pub(super) seq: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) target: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    pub(super) incarnation: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Report {
+    #[prost(fixed32, tag = "1")]
+    pub(super) seq: u32,
+    #[prost(uint32, tag = "2")]
+    pub(super) verdict: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Beacon {
+    #[prost(string, tag = "1")]
+    pub(super) cluster: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) id: Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub(super) name: String,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) address: Vec<u8>,
+    #[prost(uint32, tag = "5")]
+    pub(super) role: u32,
+    #[prost(uint64, tag = "6")]
+    pub(super) messages: u64,
+    #[prost(fixed64, tag = "7")]
+    pub(super) view: u64,
+}
