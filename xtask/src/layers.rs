@@ -20,7 +20,15 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules of core that know nothing of membership, gossip or discovery.
-const FOUNDATION: &[&str] = &["clock", "id", "wire", "seal", "keyring", "reconcile"];
+const FOUNDATION: &[&str] = &[
+    "types",
+    "clock",
+    "id",
+    "wire",
+    "seal",
+    "keyring",
+    "reconcile",
+];
 /// Modules that stand side by side on the foundation.
 const MIDDLE: &[&str] = &["membership", "gossip", "discovery"];
 /// The module that composes them.
