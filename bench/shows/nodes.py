@@ -82,11 +82,11 @@ class Node:
 
     @property
     def name(self):
-        return self.ready["name"]
+        return self.ready["member"]
 
     @property
     def peer(self):
-        return self.ready["peer"]
+        return self.ready["address"]
 
     def log_size(self):
         """Bytes logged so far: cheap enough to ask for while measuring."""
