@@ -197,14 +197,15 @@ class Cluster:
         Logs are parsed when they have been quiet for a moment (at the latest
         every second), so that the work does not compete with what is measured.
         """
-        started = time.monotonic()
-        sizes, unread, read_at = None, True, started
+        started = read_at = time.monotonic()
+        sizes, unread, quiet = None, True, 0
         while True:
-            time.sleep(0.04)
+            time.sleep(0.03)
             now = time.monotonic()
             before, sizes = sizes, [node.log_size() for node in self.live]
-            unread = unread or sizes != before
-            if unread and (sizes == before or now - read_at > 1.0):
+            quiet = quiet + 1 if sizes == before else 0
+            unread = unread or not quiet
+            if unread and (quiet >= 3 or now - read_at > 1.0):
                 self.read()
                 unread, read_at = False, now
                 value = condition()
