@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 60
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz
 
 run:
-	@cargo run --quiet -p dui-cli -- up
+	@cargo run -p dui-cli -- up
 
 install:
 	@cargo install --locked --path crates/cli
