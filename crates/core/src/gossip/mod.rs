@@ -1,1 +1,331 @@
-//! stub
+//! Gossip: how one fact reaches everybody, fast, and how what got lost is found.
+//!
+//! A rumor goes out in full at once to the neighbours on three rings; who
+//! receives it for the first time does the same. Repair follows only a
+//! rumor: its id goes to successors on six further rings at 10·2^k ms, and
+//! who lacks it pulls. There is no periodic traffic: an idle cluster is
+//! silent but for its probes.
+//!
+//! Sources: flooding on random regular graphs (Kermarrec, Massoulié, Ganesh,
+//! TPDS 2003, for the redundancy needed); lazy push of ids as in Plumtree
+//! (Leitão, Pereira, Rodrigues, SRDS 2007).
+
+mod events;
+pub(crate) mod rings;
+mod window;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::clock::Mono;
+use crate::id::NodeId;
+use crate::peer::Timer;
+use crate::wire::{Body, Rumor, RumorId};
+pub(crate) use events::EventLog;
+use rings::{REPAIR_RINGS, Rings};
+use window::Windows;
+
+/// First step of the repair; each later one waits twice as long.
+const REPAIR_FIRST: Duration = Duration::from_millis(10);
+/// How long a rumor can be pulled.
+const KEPT: Duration = Duration::from_secs(5);
+/// Rumors and bytes kept for pulling; beyond that the oldest goes.
+const KEPT_MAX: usize = 8_192;
+const KEPT_BYTES_MAX: usize = 8 << 20;
+/// How long rumors wait for one another when many come: fewer, fuller packets.
+const STORM_BATCH: Duration = Duration::from_millis(20);
+/// More rumors than this within [`STORM_SPAN`] are a storm.
+const STORM_RUMORS: usize = 8;
+const STORM_SPAN: Duration = Duration::from_millis(100);
+/// A pull that was not answered may be asked of another after this.
+const PULL_AGAIN: Duration = Duration::from_millis(30);
+const PULLS_MAX: usize = 4_096;
+/// Budget in full sends: so many bytes per second, at most so many at once.
+const BUDGET_PER_SECOND: f64 = 8e6;
+const BUDGET_MAX: f64 = 2e6;
+
+/// A rumor that others may still need.
+#[derive(Debug)]
+struct Held {
+    rumor: Rumor,
+    bytes: usize,
+    heard: Mono,
+    /// Members that are known to have it.
+    had_by: Vec<NodeId>,
+}
+
+/// Rumors for one member, to be packed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Delivery {
+    pub(crate) to: NodeId,
+    pub(crate) rumors: Vec<RumorId>,
+    /// `true`: in full. `false`: only the ids.
+    pub(crate) full: bool,
+}
+
+/// What one node knows of rumors.
+#[derive(Debug)]
+pub(crate) struct Gossip {
+    rings: Rings,
+    windows: Windows,
+    held: BTreeMap<RumorId, Held>,
+    bytes: usize,
+    by_age: VecDeque<RumorId>,
+    fresh: Vec<RumorId>,
+    flush_at: Option<Mono>,
+    repairs: BTreeMap<(Mono, RumorId), usize>,
+    pulls: BTreeMap<RumorId, Mono>,
+    recent: VecDeque<Mono>,
+    budget: f64,
+    budget_at: Mono,
+}
+
+impl Gossip {
+    pub(crate) fn new(now: Mono) -> Self {
+        Self {
+            rings: Rings::default(),
+            windows: Windows::default(),
+            held: BTreeMap::new(),
+            bytes: 0,
+            by_age: VecDeque::new(),
+            fresh: Vec::new(),
+            flush_at: None,
+            repairs: BTreeMap::new(),
+            pulls: BTreeMap::new(),
+            recent: VecDeque::new(),
+            budget: BUDGET_MAX,
+            budget_at: now,
+        }
+    }
+
+    // --- getters ---
+
+    /// Whether a rumor was received before.
+    pub(crate) fn knows(&self, id: RumorId) -> bool {
+        self.windows.contains(id)
+    }
+
+    /// A rumor that can still be given away.
+    pub(crate) fn get(&self, id: RumorId) -> Option<&Rumor> {
+        self.held.get(&id).map(|held| &held.rumor)
+    }
+
+    /// Bytes that a kept rumor takes in a packet.
+    pub(crate) fn bytes_of(&self, id: RumorId) -> usize {
+        self.held.get(&id).map_or(0, |held| held.bytes)
+    }
+
+    // --- rumors ---
+
+    /// Takes note of a rumor that arrived; `false` if it had before.
+    pub(crate) fn receive(&mut self, now: Mono, id: RumorId, from: Option<NodeId>) -> bool {
+        self.pulls.remove(&id);
+        if let Some(from) = from {
+            self.had(id, from);
+        }
+        self.windows.insert(now, id)
+    }
+
+    /// Spreads a rumor: own, or news that arrived from `from`.
+    pub(crate) fn spread(&mut self, now: Mono, rumor: Rumor, from: Option<NodeId>) {
+        let id = rumor.id;
+        let bytes = rumor.encoded_len();
+        self.windows.insert(now, id);
+        let held = Held {
+            rumor,
+            bytes,
+            heard: now,
+            had_by: from.into_iter().collect(),
+        };
+        if self.held.insert(id, held).is_some() {
+            return;
+        }
+        self.bytes += bytes;
+        self.by_age.push_back(id);
+        self.drop_outdated(id);
+        self.fresh.push(id);
+        self.repairs.insert((now + REPAIR_FIRST, id), 0);
+        self.schedule_flush(now);
+        self.trim(now);
+    }
+
+    /// A member is known to have a rumor: it sent it, or named it.
+    pub(crate) fn had(&mut self, id: RumorId, who: NodeId) {
+        if let Some(held) = self.held.get_mut(&id)
+            && !held.had_by.contains(&who)
+        {
+            held.had_by.push(who);
+        }
+    }
+
+    /// Whether to pull a rumor now: it is missing, and nobody was asked just before.
+    pub(crate) fn wants(&mut self, now: Mono, id: RumorId) -> bool {
+        let asked = self.pulls.get(&id).is_some_and(|at| now < *at + PULL_AGAIN);
+        if asked || self.knows(id) {
+            return false;
+        }
+        if self.pulls.len() >= PULLS_MAX {
+            self.pulls.retain(|_, at| now < *at + PULL_AGAIN);
+            if self.pulls.len() >= PULLS_MAX {
+                return false;
+            }
+        }
+        self.pulls.insert(id, now);
+        true
+    }
+
+    // --- time ---
+
+    /// When something is due, and what.
+    pub(crate) fn deadline(&self) -> Option<(Mono, Timer)> {
+        let flush = self.flush_at.map(|at| (at, Timer::Gossip));
+        let repair = self
+            .repairs
+            .first_key_value()
+            .map(|((at, _), _)| (*at, Timer::Repair));
+        flush.into_iter().chain(repair).min()
+    }
+
+    /// What is due now. `live` is the view of `version`.
+    pub(crate) fn on_time(
+        &mut self,
+        now: Mono,
+        version: u64,
+        me: NodeId,
+        live: &[NodeId],
+    ) -> Vec<Delivery> {
+        let flush = self.flush_at.is_some_and(|at| at <= now);
+        let repair = self
+            .repairs
+            .first_key_value()
+            .is_some_and(|((at, _), _)| *at <= now);
+        if !flush && !repair {
+            return Vec::new();
+        }
+        self.rings.look(version, me, live);
+        let mut deliveries = Vec::new();
+        if flush {
+            self.flush(now, &mut deliveries);
+        }
+        if repair {
+            self.repair(now, &mut deliveries);
+        }
+        deliveries
+    }
+
+    // --- helpers ---
+
+    /// Only the latest a member says of itself waits to be sent.
+    fn drop_outdated(&mut self, newer: RumorId) {
+        let about_itself = |id: RumorId| {
+            let body = self.held.get(&id).map(|held| &held.rumor.body);
+            matches!(body, Some(Body::Alive(_) | Body::Left(_)))
+        };
+        if !about_itself(newer) {
+            return;
+        }
+        let outdated: Vec<RumorId> = self
+            .fresh
+            .iter()
+            .copied()
+            .filter(|id| {
+                (id.origin, id.run) == (newer.origin, newer.run)
+                    && id.counter < newer.counter
+                    && about_itself(*id)
+            })
+            .collect();
+        self.fresh.retain(|id| !outdated.contains(id));
+        self.repairs.retain(|(_, id), _| !outdated.contains(id));
+    }
+
+    fn schedule_flush(&mut self, now: Mono) {
+        self.recent.push_back(now);
+        if self.recent.len() > STORM_RUMORS {
+            self.recent.pop_front();
+        }
+        let storm = self.recent.len() == STORM_RUMORS
+            && self
+                .recent
+                .front()
+                .is_some_and(|first| now.saturating_sub(*first) < STORM_SPAN);
+        let delay = if storm { STORM_BATCH } else { Duration::ZERO };
+        self.flush_at.get_or_insert(now + delay);
+    }
+
+    fn flush(&mut self, now: Mono, deliveries: &mut Vec<Delivery>) {
+        let earned = now.saturating_sub(self.budget_at).as_secs_f64() * BUDGET_PER_SECOND;
+        self.budget = (self.budget + earned).min(BUDGET_MAX);
+        self.budget_at = now;
+        self.flush_at = None;
+        let fresh = std::mem::take(&mut self.fresh);
+        for (place, id) in fresh.iter().enumerate() {
+            if self.budget <= 0.0 {
+                // Over budget: the rest waits, nothing is lost.
+                self.fresh = fresh[place..].to_vec();
+                self.flush_at = Some(now + STORM_BATCH);
+                break;
+            }
+            let Some(held) = self.held.get(id) else {
+                continue;
+            };
+            for to in self.rings.full() {
+                if !held.had_by.contains(to) {
+                    self.budget -= held.bytes as f64;
+                    deliver(deliveries, *to, *id, true);
+                }
+            }
+        }
+    }
+
+    fn repair(&mut self, now: Mono, deliveries: &mut Vec<Delivery>) {
+        while let Some(((at, id), step)) = self.repairs.pop_first() {
+            if at > now {
+                self.repairs.insert((at, id), step);
+                break;
+            }
+            let Some(held) = self.held.get(&id) else {
+                continue;
+            };
+            if let Some(to) = self.rings.repair(step)
+                && !held.had_by.contains(&to)
+            {
+                deliver(deliveries, to, id, false);
+            }
+            if step + 1 < REPAIR_RINGS {
+                let wait = REPAIR_FIRST * (1 << step);
+                self.repairs.insert((at + wait, id), step + 1);
+            }
+        }
+    }
+
+    fn trim(&mut self, now: Mono) {
+        while let Some(id) = self.by_age.front().copied() {
+            let over = self.held.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX;
+            let old = self
+                .held
+                .get(&id)
+                .is_none_or(|held| now > held.heard + KEPT);
+            if !over && !old {
+                break;
+            }
+            self.by_age.pop_front();
+            if let Some(held) = self.held.remove(&id) {
+                self.bytes -= held.bytes;
+            }
+        }
+    }
+}
+
+fn deliver(deliveries: &mut Vec<Delivery>, to: NodeId, id: RumorId, full: bool) {
+    match deliveries
+        .iter_mut()
+        .find(|delivery| delivery.to == to && delivery.full == full)
+    {
+        Some(delivery) => delivery.rumors.push(id),
+        None => deliveries.push(Delivery {
+            to,
+            rumors: vec![id],
+            full,
+        }),
+    }
+}

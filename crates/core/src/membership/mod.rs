@@ -658,7 +658,8 @@ impl Membership {
         self.refutations += 1;
         self.awareness.worse();
         self.raise_incarnation(now, accused);
-        Heard::News
+        // The accusation is answered by the new incarnation, not passed on.
+        Heard::Old
     }
 
     fn raise_incarnation(&mut self, now: Now, above: Incarnation) {

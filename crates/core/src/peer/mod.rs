@@ -1,96 +1,512 @@
-//! The peer: one node's decisions, composed of membership, gossip and discovery. (interface, body follows)
+//! The peer: one node's decisions, composed of membership, gossip and discovery.
+//!
+//! The parts decide, each for itself; here their acts become packets,
+//! rumors, events and wake-ups, and what arrives is handed to whom it
+//! concerns. The shell calls [`Peer::handle`], then [`Peer::poll_output`]
+//! until `None`.
+
+mod contact;
+mod inbox;
+mod leave;
+mod limits;
+mod outbox;
+mod spread;
+mod streams;
+mod sync;
 mod types;
+
 pub use types::*;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::clock::Now;
-use crate::id::NodeId;
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng;
 
-/// One node's decisions.
+use crate::clock::{HybridClock, Mono, Now};
+use crate::discovery::Discovery;
+use crate::gossip::{EventLog, Gossip};
+use crate::id::{MessageCounter, NodeId, RunId};
+use crate::membership::{Act, Membership};
+use crate::seal::Seal;
+use crate::wire::{self, Body, MemberInfo, Packet, Ping, Relay, Rumor, RumorId};
+use inbox::Held;
+use leave::Leaving;
+use limits::{Refusals, SourceLimits};
+use outbox::Path;
+use streams::Streams;
+use sync::Sync;
+
+/// A wake-up this late means that the process was suspended meanwhile.
+const SLEPT_AFTER: Duration = Duration::from_secs(1);
+/// Known peers are written down at most this often.
+const PERSIST_INTERVAL: Duration = Duration::from_secs(5);
+
+/// One node's decisions. See the [module](self).
 #[derive(Debug)]
 pub struct Peer {
-    _config: Config,
+    config: Config,
+    rng: ChaCha12Rng,
+    clock: HybridClock,
+    seal: Seal,
+    membership: Membership,
+    gossip: Gossip,
+    log: EventLog,
+    discovery: Discovery,
+    sync: Sync,
+    streams: Streams,
+    leaving: Option<Leaving>,
+    /// Counts own rumors; the last one that says that we are alive.
+    messages: MessageCounter,
+    my_alive: Rumor,
+    /// Peers that are known to have a window for our present salt.
+    introduced: BTreeMap<NodeId, (RunId, u64)>,
+    held: VecDeque<Held>,
+    sources: SourceLimits,
+    refusals: Refusals,
+    mismatch_told: Option<SocketAddr>,
+    persist_at: Option<Mono>,
+    outputs: VecDeque<Output>,
+    wake: Option<(Mono, Timer)>,
+    counters: Counters,
 }
 
-/// What discovery knows: for `GET /v1/discovery`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DiscoveryInfo {
-    /// A line per provider that found or heard anything.
-    pub providers: Vec<ProviderInfo>,
-    /// Peers that were known once and do not answer now.
-    pub lost: Vec<SocketAddr>,
-}
-
-/// One provider's catch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProviderInfo {
-    /// `multicast`, `static`, …
-    pub name: &'static str,
-    /// Distinct addresses that it found.
-    pub found: usize,
-    /// Beacons heard or lists received.
-    pub heard: u64,
-    /// When it last heard something, ms since the Unix epoch.
-    pub last_ms: Option<u64>,
-}
-
-#[allow(unused_variables, missing_docs, clippy::todo)]
 impl Peer {
-    /// `seed`: 32 bytes of system entropy (or of a simulation).
+    /// A node that starts now. `seed`: 32 bytes of the system's entropy, or
+    /// of a simulation's.
     pub fn new(config: Config, now: Now, seed: [u8; 32]) -> Self {
-        todo!()
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        let seal = Seal::new(config.keys.clone(), &mut rng);
+        let messages = MessageCounter(1);
+        let info = MemberInfo {
+            id: config.id,
+            run: config.run,
+            incarnation: config.incarnation,
+            name: config.name.clone(),
+            role: config.role,
+            address: config.address,
+            version: truncated(&config.version, wire::VERSION_BYTES_MAX),
+            cookie: cookie(&seal),
+            messages,
+        };
+        let my_alive = Rumor {
+            id: RumorId {
+                origin: config.id,
+                run: config.run,
+                counter: messages,
+            },
+            body: Body::Alive(info.clone()),
+        };
+        let interval = config.probe_interval;
+        let membership = Membership::new(now, info, interval, config.forgotten.clone(), &mut rng);
+        let discovery = Discovery::new(now.mono, config.address, config.known.clone(), &mut rng);
+        let mut peer = Self {
+            clock: HybridClock::default(),
+            seal,
+            membership,
+            gossip: Gossip::new(now.mono),
+            log: EventLog::default(),
+            discovery,
+            sync: Sync::new(),
+            streams: Streams::default(),
+            leaving: None,
+            messages,
+            my_alive: my_alive.clone(),
+            introduced: BTreeMap::new(),
+            held: VecDeque::new(),
+            sources: SourceLimits::default(),
+            refusals: Refusals::default(),
+            mismatch_told: None,
+            persist_at: None,
+            outputs: VecDeque::new(),
+            wake: None,
+            counters: Counters::default(),
+            rng,
+            config,
+        };
+        peer.counters.rumors_originated += 1;
+        peer.gossip.spread(now.mono, my_alive, None);
+        peer.settle(now);
+        peer
     }
+
+    // --- getters ---
+
+    /// Every member in every state, this node included, sorted by name, then id.
     pub fn members(&self) -> Vec<Member> {
-        todo!()
+        let mut members: Vec<Member> = self
+            .membership
+            .table()
+            .iter()
+            .map(|entry| entry.snapshot())
+            .collect();
+        members.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        members
     }
+
+    /// One member.
     pub fn member(&self, id: NodeId) -> Option<Member> {
-        todo!()
+        self.membership.snapshot(id)
     }
+
+    /// This node about itself.
     pub fn this(&self) -> SelfInfo {
-        todo!()
+        let member = self.membership.snapshot(self.config.id);
+        SelfInfo {
+            member: member.expect("the own entry is never removed"),
+            cluster: self.config.cluster.clone(),
+            key: self.config.keys.primary().map(crate::Key::fingerprint),
+            awareness: self.membership.awareness(),
+            view: self.membership.table().fingerprint(),
+            leaving: self.leaving.is_some(),
+        }
     }
+
+    /// Why a member is in its state, as far as this node knows.
     pub fn why(&self, id: NodeId) -> Option<Why> {
-        todo!()
+        let entry = self.membership.table().get(id)?;
+        Some(Why {
+            member: entry.snapshot(),
+            awareness: self.membership.awareness(),
+            story: entry.story(),
+        })
     }
+
+    /// What discovery found, and whom it lost.
     pub fn discovery(&self) -> DiscoveryInfo {
-        todo!()
+        let table = self.membership.table();
+        DiscoveryInfo {
+            providers: self.discovery.providers(),
+            lost: self
+                .discovery
+                .lost(|address| table.live_at(address).is_some()),
+        }
     }
+
     /// Kept user events, ordered by (timestamp, origin).
     pub fn events(&self) -> Vec<UserEvent> {
-        todo!()
+        self.log.list()
     }
+
+    /// What was counted since the start.
     pub fn counters(&self) -> Counters {
-        todo!()
+        Counters {
+            probes_sent: self.membership.probes_sent,
+            probes_failed: self.membership.probes_failed,
+            refutations: self.membership.refutations,
+            ..self.counters
+        }
     }
-    /// `true` once one peer or one full discovery window was seen: readiness.
-    pub fn settled(&self) -> bool {
-        todo!()
+
+    /// Whether one peer or one discovery window was seen: readiness.
+    pub fn settled(&self, now: Now) -> bool {
+        self.membership.live().len() > 1 || self.discovery.window_over(now.mono)
     }
-    /// Whether the process was suspended since the last call: then hand in `Thawed` first.
+
+    /// Whether the process was suspended since the last call (SIGSTOP, a VM
+    /// pause, a laptop lid): then hand in [`Input::Thawed`] first.
     pub fn slept(&self, now: Now) -> bool {
-        todo!()
+        self.wake
+            .is_some_and(|(due, _)| now.mono > due + SLEPT_AFTER)
     }
+
+    // --- what happens ---
+
+    /// Takes note of what happened. Drain [`Peer::poll_output`] afterwards.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
-        todo!()
+        match input {
+            Input::Datagram { from, bytes } => {
+                self.counters.packets_received += 1;
+                self.counters.bytes_received += bytes.len() as u64;
+                self.receive(now, Path::Packet(from), bytes);
+            }
+            Input::Beacon {
+                from,
+                bytes,
+                provider,
+            } => self.receive_beacon(now, from, bytes, provider),
+            Input::Unreachable { peer } => self.membership.refused(now, peer, &mut self.rng),
+            Input::StreamAccepted { stream, from } => self.streams.accepted(stream, from),
+            Input::StreamFrame { stream, bytes } => {
+                self.counters.frames_received += 1;
+                if let Some(from) = self.streams.address(stream) {
+                    self.receive(now, Path::Stream(stream, from), bytes);
+                }
+            }
+            Input::StreamEnded { stream, how } => self.stream_ended(now, stream, how),
+            Input::Candidates {
+                provider,
+                addresses,
+            } => {
+                let table = self.membership.table();
+                let lives = |address| table.live_at(address).is_some();
+                self.discovery.candidates(now, provider, addresses, lives);
+            }
+            Input::Thawed { seed } => self.thaw(now, seed),
+            Input::Timeout => {}
+        }
+        self.settle(now);
     }
+
+    // --- commands ---
+
+    /// Publishes a user event.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; nothing was published then.
     pub fn publish(
         &mut self,
         now: Now,
         name: &str,
         payload: &[u8],
     ) -> Result<UserEvent, PublishError> {
-        todo!()
+        if self.leaving.is_some() {
+            return Err(PublishError::Leaving);
+        }
+        if !wire::valid_event_name(name) {
+            return Err(PublishError::Name);
+        }
+        let max = if self.config.streams {
+            wire::EVENT_PAYLOAD_BYTES_MAX
+        } else {
+            // Without streams an event has to fit a packet.
+            wire::EVENT_PAYLOAD_BYTES_MAX.min(self.room_for_one() - name.len() - 100)
+        };
+        if payload.len() > max {
+            return Err(PublishError::TooLarge {
+                max,
+                got: payload.len(),
+            });
+        }
+        let event = UserEvent {
+            timestamp: self.clock.tick(now),
+            origin: self.config.id,
+            name: name.into(),
+            payload: payload.into(),
+        };
+        self.log.insert(event.clone());
+        self.tell(Event::User(event.clone()));
+        self.originate(now, Body::Event(event.clone()));
+        self.settle(now);
+        Ok(event)
     }
-    /// Says goodbye; `Event::Left` follows. Idempotent.
+
+    /// Says goodbye. [`Event::Left`] follows once enough peers know, or
+    /// nobody is there to tell. Idempotent.
     pub fn leave(&mut self, now: Now) {
-        todo!()
+        self.begin_leaving(now);
+        self.settle(now);
     }
+
+    /// Removes a member for good: its id is refused at every incarnation.
+    ///
+    /// # Errors
+    /// See [`ForgetError`]; nothing was changed then.
     pub fn forget(&mut self, now: Now, id: NodeId, force: bool) -> Result<Member, ForgetError> {
-        todo!()
+        let (member, subject) = self.membership.forget(id, force)?;
+        self.persist(true);
+        // Its node is told before it is out of sight.
+        let mut packet = Packet::new(self.config.id);
+        packet.notice = Some(wire::Notice::Forgotten);
+        self.send(Path::Packet(member.address), Some(id), packet);
+        self.originate(now, Body::Forget(subject));
+        self.settle(now);
+        Ok(member)
     }
-    /// Drain until `None`; the last output before it is the `WakeAt` in force.
+
+    // --- outputs ---
+
+    /// The next thing to do; call until `None`. The last one before it is
+    /// the [`Output::WakeAt`] in force.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
+
+    // --- helpers ---
+
+    /// Does what is due and what the parts ask for, until nothing is left.
+    fn settle(&mut self, now: Now) {
+        let round_ms = self.clock.ms(now);
+        self.membership.on_time(now, round_ms, &mut self.rng);
+        self.drain_acts(now);
+        self.discover(now);
+        self.synchronize(now);
+        self.tend_streams(now);
+        self.tend_leave(now);
+        self.deliver_rumors(now);
+        if self.discovery.take_known_changed() && self.persist_at.is_none() {
+            self.persist_at = Some(now.mono + PERSIST_INTERVAL);
+        }
+        if self.persist_at.is_some_and(|at| at <= now.mono) {
+            self.persist(false);
+        }
+        self.schedule_wake(now);
+    }
+
+    fn schedule_wake(&mut self, now: Now) {
+        let quiet = self.leaving.is_some();
+        let parts = [
+            Some(self.membership.deadline()),
+            self.gossip.deadline(),
+            (!quiet).then(|| self.discovery.deadline()),
+            self.sync.deadline().map(|at| (at, Timer::Reconcile)),
+            self.streams.deadline().map(|at| (at, Timer::Ring)),
+            self.leaving
+                .as_ref()
+                .and_then(Leaving::deadline)
+                .map(|at| (at, Timer::Leave)),
+            self.persist_at.map(|at| (at, Timer::Persist)),
+        ];
+        let next = parts.into_iter().flatten().min();
+        // What is overdue is due now: a past time would read as a sleep.
+        let next = next.map(|(at, why)| (at.max(now.mono), why));
+        if let Some((at, why)) = next {
+            self.outputs.push_back(Output::WakeAt { at, why });
+        }
+        self.wake = next;
+    }
+
+    fn drain_acts(&mut self, now: Now) {
+        while let Some(act) = self.membership.poll() {
+            self.act(now, act);
+        }
+    }
+
+    fn act(&mut self, now: Now, act: Act) {
+        let mut packet = Packet::new(self.config.id);
+        match act {
+            Act::Ping {
+                to,
+                seq,
+                target,
+                accused,
+            } => {
+                packet.digest = Some(self.digest());
+                packet.ping = Some(Ping {
+                    seq,
+                    target: target.map(wire::target_hint),
+                });
+                packet.members.extend(accused);
+                self.send(Path::Packet(to), target, packet);
+            }
+            Act::Relay {
+                via,
+                seq,
+                target,
+                address,
+            } => {
+                packet.relay = Some(Relay {
+                    seq,
+                    target,
+                    address,
+                });
+                self.send_to(via, packet);
+            }
+            Act::StreamPing { to, seq, target } => self.probe_by_stream(now, to, seq, target),
+            Act::AckFor { asker, seq } => {
+                packet.ack = Some(seq);
+                self.send_to(asker, packet);
+            }
+            Act::NackFor { asker, seq } => {
+                packet.nack = Some(seq);
+                self.send_to(asker, packet);
+            }
+            Act::AskConfirm { who, seq, subject } => {
+                packet.confirm = Some(wire::Confirm { seq, subject });
+                self.send_to(who, packet);
+            }
+            Act::Report { to, seq, verdict } => {
+                packet.report = Some(wire::Report { seq, verdict });
+                self.send_to(to, packet);
+            }
+            Act::Accuse(subjects) => self.originate(now, Body::Suspect(subjects)),
+            Act::Declare(subjects) => self.originate(now, Body::Failed(subjects)),
+            Act::Refute => self.refute(now),
+            Act::Tell(event) => self.member_event(now, event),
+        }
+    }
+
+    /// Says anew that we are alive, under the raised incarnation.
+    fn refute(&mut self, now: Now) {
+        self.persist(true);
+        let info = self.membership.myself().clone();
+        self.originate(now, Body::Alive(info));
+    }
+
+    /// What changes in the view concerns discovery, rings and the application.
+    fn member_event(&mut self, now: Now, event: Event) {
+        match &event {
+            Event::MemberAlive(member) => {
+                self.discovery.met(Known {
+                    id: member.id,
+                    address: member.address,
+                });
+                self.sync.met_somebody(now.mono);
+            }
+            Event::MemberLeft(member) => {
+                self.discovery.unmeet(member.id);
+                self.introduced.remove(&member.id);
+            }
+            Event::MemberFailed(member) => {
+                self.introduced.remove(&member.id);
+            }
+            Event::MemberForgotten { member, reason } => {
+                self.introduced.remove(&member.id);
+                if *reason != ForgetReason::Reaped {
+                    self.discovery.unmeet(member.id);
+                }
+                if *reason == ForgetReason::Operator {
+                    self.persist(true);
+                }
+            }
+            _ => {}
+        }
+        self.streams.view_changed(now.mono);
+        self.tell(event);
+    }
+
+    fn thaw(&mut self, now: Now, seed: [u8; 32]) {
+        let gap = self
+            .wake
+            .map_or(Duration::ZERO, |(due, _)| now.mono.saturating_sub(due));
+        self.rng = ChaCha12Rng::from_seed(seed);
+        self.seal.reseed(&mut self.rng);
+        self.membership.set_cookie(cookie(&self.seal));
+        self.membership.thaw(now, gap);
+        self.sync.begin(now.mono);
+    }
+
+    fn persist(&mut self, urgent: bool) {
+        self.persist_at = None;
+        self.outputs.push_back(Output::Persist(Record {
+            incarnation: self.membership.myself().incarnation,
+            known: self.discovery.known().to_vec(),
+            forgotten: self.membership.forgotten(),
+            urgent,
+        }));
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// What probes and acks carry: equal iff view and event log are.
+    fn digest(&self) -> u64 {
+        let view = self.membership.table().fingerprint();
+        view.wrapping_add(self.log.fingerprint())
+    }
+}
+
+/// What others have to echo: nothing where packets go in clear.
+fn cookie(seal: &Seal) -> u64 {
+    if seal.keyed() { seal.cookie() } else { 0 }
+}
+
+fn truncated(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
 }

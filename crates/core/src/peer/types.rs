@@ -562,3 +562,25 @@ counters! {
     refutations: "Suspicions of this node refuted.",
     reconciliations: "Reconciliations of views or event logs begun.",
 }
+
+/// What discovery knows: for `GET /v1/discovery`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiscoveryInfo {
+    /// A line per provider that found or heard anything.
+    pub providers: Vec<ProviderInfo>,
+    /// Addresses where a peer was or should be, and nobody lives now.
+    pub lost: Vec<SocketAddr>,
+}
+
+/// One provider's catch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProviderInfo {
+    /// `multicast`, `static`, …
+    pub name: &'static str,
+    /// Distinct addresses that it found.
+    pub found: usize,
+    /// Beacons heard or lists received.
+    pub heard: u64,
+    /// When it last heard something, ms since the Unix epoch.
+    pub last_ms: Option<u64>,
+}

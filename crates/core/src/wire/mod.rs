@@ -18,6 +18,8 @@ use crate::peer::{Role, UserEvent};
 use crate::reconcile::{Key, Range};
 
 pub use decode::DecodeError;
+pub(crate) use decode::valid_event_name;
+pub use encode::{event_len, range_len};
 
 /// Largest packet in bytes, seal included: passes every path MTU from 1,280 up.
 pub const PACKET_BYTES_MAX: usize = 1_200;

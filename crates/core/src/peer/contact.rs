@@ -1,0 +1,132 @@
+//! Contact: beacons, hellos and welcomes: how two nodes first meet.
+
+use std::net::SocketAddr;
+
+use super::outbox::Path;
+use super::{Event, Output, Peer};
+use crate::clock::Now;
+use crate::discovery::{Call, Sighting};
+use crate::id::NodeId;
+use crate::seal::Channel;
+use crate::wire::{Beacon, Greeting, MemberRecord, Packet};
+
+/// Members named in a first answer: enough to find the rest from.
+const WELCOME_MEMBERS: usize = 24;
+
+impl Peer {
+    /// Does what discovery has due.
+    pub(super) fn discover(&mut self, now: Now) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let table = self.membership.table();
+        let lives = |address| table.live_at(address).is_some();
+        let alive = table.live().len();
+        for call in self
+            .discovery
+            .on_time(now.mono, alive, lives, &mut self.rng)
+        {
+            match call {
+                Call::Beacon => self.send_beacon(),
+                Call::Greet(address) => self.greet(address),
+                Call::Compare(id) => self.compare_with(id),
+            }
+        }
+    }
+
+    fn send_beacon(&mut self) {
+        let myself = self.membership.myself();
+        let beacon = Beacon {
+            id: myself.id,
+            name: myself.name.clone(),
+            address: myself.address,
+            role: myself.role,
+            messages: self.messages,
+            view: self.membership.table().fingerprint(),
+        };
+        let plain = beacon.encode(&self.config.cluster);
+        let bytes = self.seal.seal(Channel::Beacon, &plain, &mut self.rng);
+        self.counters.beacons_sent += 1;
+        self.outputs.push_back(Output::Beacon { bytes });
+    }
+
+    /// A beacon of our cluster was heard: a hint, no more.
+    pub(super) fn sight(&mut self, now: Now, beacon: Beacon, provider: &'static str) {
+        if beacon.id == self.config.id || self.leaving.is_some() {
+            return;
+        }
+        let table = self.membership.table();
+        let sighting = Sighting {
+            id: beacon.id,
+            address: beacon.address,
+            known: self.membership.is_live(beacon.id),
+            same_view: beacon.view == table.fingerprint(),
+        };
+        let members = table.live().len();
+        self.discovery
+            .sighted(now, provider, sighting, members, &mut self.rng);
+    }
+
+    /// Says hello to whoever is at an address.
+    pub(super) fn greet(&mut self, address: SocketAddr) {
+        if self.leaving.is_some() || address == self.config.address {
+            return;
+        }
+        let to = self
+            .membership
+            .table()
+            .live_at(address)
+            .map(|entry| entry.info.id);
+        let mut packet = Packet::new(self.config.id);
+        packet.greeting = Some(Greeting::Hello);
+        packet.rumors.push(self.my_alive.clone());
+        packet.digest = Some(self.digest());
+        self.send(Path::Packet(address), to, packet);
+    }
+
+    /// Answers a hello: here we are, here are some others, and this is what
+    /// our view looks like from afar.
+    pub(super) fn welcome(&mut self, path: Path, newcomer: NodeId) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let mut packet = Packet::new(self.config.id);
+        packet.greeting = Some(Greeting::Welcome);
+        packet.rumors.push(self.my_alive.clone());
+        packet.digest = Some(self.digest());
+        packet.seen = Some(path.address());
+        let some = self
+            .membership
+            .sample(WELCOME_MEMBERS, &mut self.rng, |id| id == newcomer);
+        let records = self.records(&some);
+        self.send_list(
+            path,
+            Some(newcomer),
+            packet,
+            records,
+            MemberRecord::encoded_len,
+            |packet, record| packet.members.push(record),
+        );
+    }
+
+    /// What we believe of these members.
+    pub(super) fn records(&self, ids: &[NodeId]) -> Vec<MemberRecord> {
+        let record = |id: &NodeId| {
+            let entry = self.membership.table().get(*id)?;
+            Some(MemberRecord {
+                info: entry.info.clone(),
+                state: entry.state,
+            })
+        };
+        ids.iter().filter_map(record).collect()
+    }
+
+    /// A peer tells under which address it sees us.
+    pub(super) fn compare_address(&mut self, seen: SocketAddr) {
+        let advertised = self.config.address;
+        if seen != advertised && self.mismatch_told != Some(seen) {
+            self.mismatch_told = Some(seen);
+            self.tell(Event::AddressMismatch { advertised, seen });
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Inbox: packets on their way in: opened, proven, taken apart.
+//!
+//! A packet under a salt that we have no window for may have been recorded
+//! long ago. It waits, unread but for the cluster name, until its sender has
+//! echoed our cookie; then it is acted on as if it had just arrived.
+
+use std::net::SocketAddr;
+
+use super::outbox::Path;
+use super::{MemberState, Peer, Refusal, UserEvent};
+use crate::clock::{Mono, Now};
+use crate::id::NodeId;
+use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
+use crate::wire::{Beacon, DecodeError, Greeting, Notice, Packet, Purpose};
+
+/// Packets that wait for their sender's proof, in all and of one address.
+const HELD_MAX: usize = 256;
+const HELD_OF_ONE_MAX: usize = 8;
+
+/// A packet that waits for its sender's proof.
+#[derive(Debug)]
+pub(super) struct Held {
+    path: Path,
+    proof: Unproven,
+    packet: Packet,
+}
+
+impl Peer {
+    /// A packet or frame arrived.
+    pub(super) fn receive(&mut self, now: Now, path: Path, bytes: &[u8]) {
+        if !self.sources.admit(now.mono, path.address()) {
+            self.counters.dropped_rate += 1;
+            return;
+        }
+        let opened = match self.seal.open(path.channel(), bytes) {
+            Ok(opened) => opened,
+            Err(error) => return self.refuse_unopened(now, path.address(), error),
+        };
+        let packet = match Packet::decode(&opened.plain, &self.config.cluster) {
+            Ok(packet) => packet,
+            Err(error) => return self.refuse_undecoded(now, path.address(), error),
+        };
+        match opened.standing {
+            Standing::Clear | Standing::Proven => self.act_on(now, path, packet),
+            Standing::Unproven(proof) => self.prove(now, path, packet, proof),
+        }
+    }
+
+    /// Something arrived on a discovery socket: a beacon, or news told to all.
+    pub(super) fn receive_beacon(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        bytes: &[u8],
+        provider: &'static str,
+    ) {
+        let own = |error: &OpenError| *error == OpenError::Own;
+        let opened = match self.seal.open(Channel::Beacon, bytes) {
+            Ok(Opened { plain, .. }) => match Beacon::decode(&plain, &self.config.cluster) {
+                Ok(beacon) => {
+                    self.counters.beacons_received += 1;
+                    return self.sight(now, beacon, provider);
+                }
+                Err(error @ DecodeError::OtherCluster(_)) => {
+                    return self.refuse_undecoded(now, from, error);
+                }
+                // In clear both kinds open; only one decodes.
+                Err(_) => self.seal.open(Channel::Packet, bytes),
+            },
+            Err(OpenError::Forged) => self.seal.open(Channel::Packet, bytes),
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(Opened { plain, standing }) => {
+                match Packet::decode(&plain, &self.config.cluster) {
+                    // Unproven news told to all would cause a storm of
+                    // challenges; gossip brings it anyway.
+                    Ok(packet) if !matches!(standing, Standing::Unproven(_)) => {
+                        self.act_on(now, Path::Multicast(from), packet);
+                    }
+                    Ok(_) => {}
+                    Err(error) => self.refuse_undecoded(now, from, error),
+                }
+            }
+            Err(error) if own(&error) => {}
+            Err(error) => self.refuse_unopened(now, from, error),
+        }
+    }
+
+    /// Takes the proof that a packet brings along, or asks for it.
+    fn prove(&mut self, now: Now, path: Path, packet: Packet, proof: Unproven) {
+        if packet.echo == Some(self.seal.cookie()) {
+            let cookie = self.seal.cookie();
+            if self.seal.admit(proof, cookie, &mut self.rng) {
+                self.after_admission(cookie);
+                self.act_on(now, path, packet);
+                self.release_held(now, path);
+            } else {
+                self.counters.dropped_replay += 1;
+            }
+            return;
+        }
+        let mut answer = Packet::new(self.config.id);
+        answer.challenge = Some(self.seal.cookie());
+        // Both may be strangers to each other: an echo costs us nothing.
+        answer.echo = packet.challenge;
+        let asks_nothing = packet.challenge.is_some();
+        self.send(path, Some(packet.from), answer);
+        if !asks_nothing {
+            self.hold(path, packet, proof);
+        }
+    }
+
+    fn hold(&mut self, path: Path, packet: Packet, proof: Unproven) {
+        self.counters.held_unproven += 1;
+        let address = path.address();
+        let of_one = |held: &&Held| held.path.address() == address;
+        if self.held.iter().filter(of_one).count() >= HELD_OF_ONE_MAX {
+            return;
+        }
+        if self.held.len() >= HELD_MAX {
+            self.held.pop_front();
+        }
+        self.held.push_back(Held {
+            path,
+            proof,
+            packet,
+        });
+    }
+
+    fn release_held(&mut self, now: Now, path: Path) {
+        let cookie = self.seal.cookie();
+        let (release, keep): (Vec<Held>, Vec<Held>) =
+            self.held.drain(..).partition(|held| held.path == path);
+        self.held.extend(keep);
+        for held in release {
+            if self.seal.admit(held.proof, cookie, &mut self.rng) {
+                self.act_on(now, held.path, held.packet);
+            }
+        }
+    }
+
+    /// Opening a window may have closed another: then the cookie is new.
+    fn after_admission(&mut self, before: u64) {
+        if self.seal.cookie() != before {
+            self.membership.set_cookie(self.seal.cookie());
+        }
+    }
+
+    /// A packet that may be believed.
+    fn act_on(&mut self, now: Now, path: Path, packet: Packet) {
+        let from = packet.from;
+        if from == self.config.id {
+            // Somebody else with our id, or our own multicast heard in clear.
+            if let Some(seq) = packet.ack {
+                self.membership.hear_ack(now, seq, from);
+            } else if packet.ping.is_some() && path.address() != self.config.address {
+                self.answer_ping(path, &packet);
+            }
+            return self.drain_acts(now);
+        }
+        if self.membership.is_forgotten(from) {
+            return self.send_notice(path, Notice::Forgotten);
+        }
+        if let Some(cookie) = packet.challenge {
+            self.answer_challenge(path, from, cookie);
+        }
+        let greets = packet.greeting.is_some() || !packet.rumors.is_empty();
+        for rumor in &packet.rumors {
+            self.hear_rumor(now, path, from, rumor.clone());
+        }
+        self.hear_ids(now, path, from, &packet.ids);
+        for record in packet.members.iter().cloned() {
+            self.hear_record(now, from, record);
+        }
+        for event in packet.events.iter().cloned() {
+            self.hear_event(now, event);
+        }
+        if let Path::Multicast(_) = path {
+            return self.drain_acts(now);
+        }
+        if packet.greeting == Some(Greeting::Hello) {
+            self.welcome(path, from);
+        }
+        if let Some(seen) = packet.seen {
+            self.compare_address(seen);
+        }
+        if packet.ping.is_some() {
+            self.answer_ping(path, &packet);
+        }
+        if let Some(seq) = packet.ack {
+            self.introduced_to(from);
+            self.membership.hear_ack(now, seq, from);
+            self.close_probe_stream(path);
+        }
+        if let Some(seq) = packet.nack {
+            self.membership.hear_nack(seq);
+        }
+        if let Some(relay) = packet.relay {
+            let (seq, target, address) = (relay.seq, relay.target, relay.address);
+            self.membership
+                .relay_for(now, from, seq, target, address, &mut self.rng);
+        }
+        if let Some(confirm) = packet.confirm {
+            self.membership
+                .confirm_for(now, from, confirm.seq, confirm.subject, &mut self.rng);
+        }
+        if let Some(report) = packet.report {
+            self.membership
+                .hear_report(now, report.seq, from, report.verdict, &mut self.rng);
+        }
+        self.drain_acts(now);
+        self.answer_pull(path, from, &packet.pull);
+        self.hear_confirmed(from, &packet.confirmed);
+        self.reconcile(now, path, from, &packet);
+        if let Some(notice) = packet.notice {
+            self.hear_notice(now, notice);
+        }
+        if let Some(purpose) = packet.stream {
+            self.stream_spoken(path, from, purpose);
+        }
+        self.correct(path, from, greets || packet.ping.is_none());
+        if let Some(digest) = packet.digest {
+            self.hear_digest(now, from, digest);
+        }
+    }
+
+    /// Answers a probe, if it means us.
+    fn answer_ping(&mut self, path: Path, packet: &Packet) {
+        let Some(ping) = packet.ping else {
+            return;
+        };
+        let mine = crate::wire::target_hint(self.config.id);
+        if ping.target.is_some_and(|target| target != mine) {
+            return;
+        }
+        let mut answer = Packet::new(self.config.id);
+        answer.ack = Some(ping.seq);
+        answer.digest = Some(self.digest());
+        self.send(path, Some(packet.from), answer);
+    }
+
+    /// They do not know our salt: show them that this packet is fresh.
+    fn answer_challenge(&mut self, path: Path, from: NodeId, cookie: u64) {
+        self.introduced.remove(&from);
+        let mut answer = Packet::new(self.config.id);
+        answer.echo = Some(cookie);
+        self.send(path, Some(from), answer);
+    }
+
+    pub(super) fn send_notice(&mut self, path: Path, notice: Notice) {
+        let mut packet = Packet::new(self.config.id);
+        packet.notice = Some(notice);
+        self.send(path, None, packet);
+    }
+
+    /// Tells a sender what it does not know: that we do not know it, or that
+    /// we hold it dead. It greets or refutes then.
+    fn correct(&mut self, path: Path, from: NodeId, quiet: bool) {
+        let Path::Packet(_) = path else {
+            return;
+        };
+        match self.membership.table().get(from) {
+            None if !quiet => self.greet(path.address()),
+            Some(entry) if entry.state == MemberState::Failed && self.leaving.is_none() => {
+                let mut packet = Packet::new(self.config.id);
+                packet.members.push(crate::wire::MemberRecord {
+                    info: entry.info.clone(),
+                    state: entry.state,
+                });
+                self.send(path, Some(from), packet);
+            }
+            _ => {}
+        }
+    }
+
+    fn hear_notice(&mut self, now: Now, notice: Notice) {
+        match notice {
+            Notice::Forgotten => {
+                let myself = crate::wire::Subject {
+                    id: self.config.id,
+                    incarnation: self.membership.myself().incarnation,
+                };
+                self.membership.hear_forget(now, myself);
+                self.drain_acts(now);
+            }
+        }
+    }
+
+    /// An event found by reconciliation.
+    fn hear_event(&mut self, now: Now, event: UserEvent) {
+        if self.clock.observe(now, event.timestamp) && self.log.insert(event.clone()) {
+            self.tell(super::Event::User(event));
+        }
+    }
+
+    /// A stream is for what its first frame says.
+    fn stream_spoken(&mut self, path: Path, from: NodeId, purpose: Purpose) {
+        if let Path::Stream(stream, _) = path {
+            self.streams.spoken(stream, from, purpose);
+        }
+    }
+
+    fn refuse_unopened(&mut self, now: Now, from: SocketAddr, error: OpenError) {
+        match error {
+            OpenError::Version(theirs) => {
+                self.counters.dropped_version += 1;
+                let ours = VERSION;
+                self.refuse(now.mono, Refusal::OtherVersion { theirs, ours, from });
+            }
+            OpenError::Key(theirs) => {
+                self.counters.dropped_key += 1;
+                let ours = self.config.keys.describe();
+                self.refuse(now.mono, Refusal::OtherKey { theirs, ours, from });
+            }
+            OpenError::Replayed => self.counters.dropped_replay += 1,
+            OpenError::Own => {}
+            OpenError::Truncated | OpenError::Forged => self.counters.dropped_malformed += 1,
+        }
+    }
+
+    fn refuse_undecoded(&mut self, now: Now, from: SocketAddr, error: DecodeError) {
+        match error {
+            DecodeError::OtherCluster(theirs) => {
+                self.counters.dropped_cluster += 1;
+                let ours = self.config.cluster.to_string();
+                self.refuse(now.mono, Refusal::OtherCluster { theirs, ours, from });
+            }
+            DecodeError::Garbled | DecodeError::Bounds(_) => self.counters.dropped_malformed += 1,
+        }
+    }
+
+    pub(super) fn refuse(&mut self, now: Mono, refusal: Refusal) {
+        if self.refusals.tell(now, &refusal) {
+            self.tell(super::Event::Refused(refusal));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Limits: what one source may cost, and how often a refusal is told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Refusal;
+use crate::clock::Mono;
+
+/// Packets per second taken from one source, and at once.
+const RATE_PER_SECOND: f64 = 4_000.0;
+const BURST: f64 = 8_000.0;
+/// Sources remembered; who was quiet for a second is forgotten first.
+const SOURCES_MAX: usize = 4_096;
+/// A distinct refusal is told once in this time.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+const REFUSALS_MAX: usize = 256;
+
+/// A token bucket per source address.
+#[derive(Debug, Default)]
+pub(super) struct SourceLimits {
+    buckets: BTreeMap<SocketAddr, (f64, Mono)>,
+}
+
+impl SourceLimits {
+    /// Whether one more packet from there is taken now.
+    pub(super) fn admit(&mut self, now: Mono, from: SocketAddr) -> bool {
+        if self.buckets.len() >= SOURCES_MAX && !self.buckets.contains_key(&from) {
+            self.buckets
+                .retain(|_, (_, at)| now.saturating_sub(*at) < Duration::from_secs(1));
+            if self.buckets.len() >= SOURCES_MAX {
+                return false;
+            }
+        }
+        let (tokens, at) = self.buckets.entry(from).or_insert((BURST, now));
+        let earned = now.saturating_sub(*at).as_secs_f64() * RATE_PER_SECOND;
+        *tokens = (*tokens + earned).min(BURST);
+        *at = now;
+        if *tokens < 1.0 {
+            return false;
+        }
+        *tokens -= 1.0;
+        true
+    }
+}
+
+/// Refusals told lately.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    told: BTreeMap<Refusal, Mono>,
+}
+
+impl Refusals {
+    /// Whether to tell this refusal now.
+    pub(super) fn tell(&mut self, now: Mono, refusal: &Refusal) -> bool {
+        self.told
+            .retain(|_, at| now.saturating_sub(*at) < TELL_EVERY);
+        if self.told.contains_key(refusal) || self.told.len() >= REFUSALS_MAX {
+            return false;
+        }
+        self.told.insert(refusal.clone(), now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(n: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], n))
+    }
+
+    #[test]
+    fn a_flood_from_one_source_is_cut_and_others_are_heard() {
+        let mut limits = SourceLimits::default();
+        let taken = (0..20_000)
+            .filter(|_| limits.admit(Mono::ZERO, source(1)))
+            .count();
+        assert_eq!(taken, BURST as usize);
+        assert!(limits.admit(Mono::ZERO, source(2)));
+        assert!(limits.admit(Mono::from_secs(1), source(1)), "it recovers");
+    }
+
+    #[test]
+    fn sources_are_bounded() {
+        let mut limits = SourceLimits::default();
+        for n in 0..10_000 {
+            limits.admit(
+                Mono::from_millis(n),
+                SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 7)),
+            );
+        }
+        assert!(limits.buckets.len() <= SOURCES_MAX);
+    }
+
+    #[test]
+    fn the_same_refusal_is_told_once_a_minute() {
+        let mut refusals = Refusals::default();
+        let refusal = Refusal::OtherVersion {
+            theirs: 9,
+            ours: 1,
+            from: source(1),
+        };
+        assert!(refusals.tell(Mono::ZERO, &refusal));
+        assert!(!refusals.tell(Mono::from_secs(59), &refusal));
+        assert!(refusals.tell(Mono::from_secs(61), &refusal));
+    }
+}

@@ -1,0 +1,152 @@
+//! Outbox: packets on their way out: addressed, proven, packed, sealed.
+
+use std::net::SocketAddr;
+
+use super::{Output, Peer, StreamId};
+use crate::id::NodeId;
+use crate::seal::Channel;
+use crate::wire::{FRAME_BYTES_MAX, PACKET_BYTES_MAX, Packet};
+
+/// Where a packet came from, and where its answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    /// The peer socket.
+    Packet(SocketAddr),
+    /// A stream, and the address at its other end.
+    Stream(StreamId, SocketAddr),
+    /// Heard on a discovery socket: never answered there.
+    Multicast(SocketAddr),
+}
+
+impl Path {
+    pub(super) fn address(self) -> SocketAddr {
+        match self {
+            Path::Packet(address) | Path::Stream(_, address) | Path::Multicast(address) => address,
+        }
+    }
+
+    pub(super) fn channel(self) -> Channel {
+        match self {
+            Path::Packet(_) | Path::Multicast(_) => Channel::Packet,
+            Path::Stream(..) => Channel::Stream,
+        }
+    }
+}
+
+/// Bytes of a packet besides its lists, at most: cluster name, sender, digest,
+/// echo, seen, ping or ack.
+const FIXED_BYTES: usize = 160;
+
+impl Peer {
+    /// Room for list items in a packet.
+    pub(super) fn room(&self) -> usize {
+        PACKET_BYTES_MAX - self.seal.overhead() - FIXED_BYTES
+    }
+
+    /// The largest rumor or event that goes by packet.
+    pub(super) fn room_for_one(&self) -> usize {
+        self.room()
+    }
+
+    /// Room for list items on this path.
+    pub(super) fn room_on(&self, path: Path) -> usize {
+        match path {
+            Path::Stream(..) => FRAME_BYTES_MAX - self.seal.overhead() - FIXED_BYTES,
+            Path::Packet(_) | Path::Multicast(_) => self.room(),
+        }
+    }
+
+    /// Sends to a member at its address.
+    pub(super) fn send_to(&mut self, to: NodeId, packet: Packet) {
+        if let Some(entry) = self.membership.table().get(to) {
+            let address = entry.info.address;
+            self.send(Path::Packet(address), Some(to), packet);
+        }
+    }
+
+    /// Sends along a path. `to`, if known, says whose cookie to echo.
+    pub(super) fn send(&mut self, path: Path, to: Option<NodeId>, mut packet: Packet) {
+        if packet.echo.is_none() {
+            packet.echo = to.and_then(|to| self.proof_for(to));
+        }
+        let plain = packet.encode(&self.config.cluster);
+        let sealed = self.seal.seal(path.channel(), &plain, &mut self.rng);
+        match path {
+            Path::Packet(to) => {
+                assert!(
+                    sealed.len() <= PACKET_BYTES_MAX,
+                    "lists are packed by their room, so a packet of {} bytes is a miscount: {packet:?}",
+                    sealed.len()
+                );
+                self.counters.packets_sent += 1;
+                self.counters.bytes_sent += sealed.len() as u64;
+                self.outputs.push_back(Output::Send { to, bytes: sealed });
+            }
+            Path::Stream(stream, _) => {
+                assert!(
+                    sealed.len() <= FRAME_BYTES_MAX,
+                    "frames are packed by their room"
+                );
+                self.outputs.push_back(Output::StreamSend {
+                    stream,
+                    bytes: sealed,
+                });
+            }
+            Path::Multicast(_) => {}
+        }
+    }
+
+    /// Sends once to everybody who listens on the discovery sockets.
+    pub(super) fn send_multicast(&mut self, packet: &Packet) {
+        let plain = packet.encode(&self.config.cluster);
+        let sealed = self.seal.seal(Channel::Packet, &plain, &mut self.rng);
+        if sealed.len() <= PACKET_BYTES_MAX {
+            self.outputs.push_back(Output::Beacon { bytes: sealed });
+        }
+    }
+
+    /// Sends a list in as many packets as it takes: `put` adds an item.
+    pub(super) fn send_list<Item>(
+        &mut self,
+        path: Path,
+        to: Option<NodeId>,
+        mut first: Packet,
+        items: Vec<Item>,
+        len: impl Fn(&Item) -> usize,
+        put: impl Fn(&mut Packet, Item),
+    ) {
+        let room = self.room_on(path);
+        let mut used = 0;
+        for item in items {
+            let bytes = len(&item);
+            if bytes > room {
+                continue;
+            }
+            if used + bytes > room {
+                let full = std::mem::replace(&mut first, Packet::new(self.config.id));
+                self.send(path, to, full);
+                used = 0;
+            }
+            used += bytes;
+            put(&mut first, item);
+        }
+        self.send(path, to, first);
+    }
+
+    /// The member's cookie, until it is known to have a window for our salt:
+    /// so that a first contact needs no challenge.
+    fn proof_for(&self, to: NodeId) -> Option<u64> {
+        let info = &self.membership.table().get(to)?.info;
+        let generation = self.seal.salt_generation();
+        let known = self.introduced.get(&to) == Some(&(info.run, generation));
+        (!known && info.cookie != 0).then_some(info.cookie)
+    }
+
+    /// A member acted on a packet of ours: it has a window for our salt.
+    pub(super) fn introduced_to(&mut self, id: NodeId) {
+        if let Some(entry) = self.membership.table().get(id) {
+            let standing = (entry.info.run, self.seal.salt_generation());
+            self.introduced.insert(id, standing);
+        }
+    }
+}

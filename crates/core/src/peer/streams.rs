@@ -1,0 +1,308 @@
+//! Streams: idle ones whose end is evidence, and short ones for what packets cannot do.
+//!
+//! Each node keeps one idle stream to each of its two successors on the ring
+//! of ids. A process that dies takes its streams with it, and its neighbours
+//! know within milliseconds; one that leaves says goodbye on them first.
+//!
+//! Source: JGroups' FD_SOCK, with two successors instead of one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::outbox::Path;
+use super::{EndOfStream, Output, Peer, StreamId};
+use crate::clock::{Mono, Now};
+use crate::id::NodeId;
+use crate::membership::Membership;
+use crate::wire::{Packet, Ping, Purpose, target_hint};
+
+/// Successors to whom an idle stream is kept.
+const SUCCESSORS: usize = 2;
+/// The ring is adjusted after the view was quiet for so long.
+const SETTLE: Duration = Duration::from_millis(500);
+/// A ring stream that could not be opened is tried again after this.
+const RETRY: Duration = Duration::from_secs(5);
+/// Short streams are closed after this, whatever happened.
+const SHORT_LIVED: Duration = Duration::from_secs(5);
+/// Short streams open at once, of ours.
+const SHORT_MAX: usize = 64;
+
+/// One stream.
+#[derive(Debug)]
+struct Stream {
+    address: SocketAddr,
+    ours: bool,
+    /// Said in the first frame; ours are said by us.
+    purpose: Option<Purpose>,
+    peer: Option<NodeId>,
+    opened: Mono,
+}
+
+/// All streams of a node.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: BTreeMap<StreamId, Stream>,
+    next: u64,
+    ring_at: Option<Mono>,
+}
+
+impl Streams {
+    pub(super) fn address(&self, stream: StreamId) -> Option<SocketAddr> {
+        self.open.get(&stream).map(|stream| stream.address)
+    }
+
+    pub(super) fn accepted(&mut self, stream: StreamId, address: SocketAddr) {
+        self.open.insert(
+            stream,
+            Stream {
+                address,
+                ours: false,
+                purpose: None,
+                peer: None,
+                opened: Mono::ZERO,
+            },
+        );
+    }
+
+    /// The other side said what an accepted stream is for. Goodbye may follow.
+    pub(super) fn spoken(&mut self, stream: StreamId, peer: NodeId, purpose: Purpose) {
+        if let Some(stream) = self.open.get_mut(&stream)
+            && (!stream.ours || purpose == Purpose::Goodbye)
+        {
+            stream.peer = Some(peer);
+            stream.purpose = Some(purpose);
+        }
+    }
+
+    /// Neighbours may have changed.
+    pub(super) fn view_changed(&mut self, now: Mono) {
+        self.ring_at = Some(now + SETTLE);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let shorts = self.open.values().filter(|stream| stream.is_short());
+        let expiry = shorts.map(|stream| stream.opened + SHORT_LIVED).min();
+        self.ring_at.into_iter().chain(expiry).min()
+    }
+
+    fn start(
+        &mut self,
+        now: Mono,
+        address: SocketAddr,
+        peer: NodeId,
+        purpose: Purpose,
+    ) -> StreamId {
+        self.next += 2;
+        let id = StreamId(self.next);
+        let stream = Stream {
+            address,
+            ours: true,
+            purpose: Some(purpose),
+            peer: Some(peer),
+            opened: now,
+        };
+        self.open.insert(id, stream);
+        id
+    }
+
+    fn shorts(&self) -> usize {
+        self.open
+            .values()
+            .filter(|stream| stream.is_short())
+            .count()
+    }
+
+    fn to_successor(&self, peer: NodeId) -> bool {
+        self.open
+            .values()
+            .any(|stream| stream.ours && stream.is_ring() && stream.peer == Some(peer))
+    }
+}
+
+impl Stream {
+    fn is_ring(&self) -> bool {
+        self.purpose == Some(Purpose::Ring)
+    }
+
+    fn is_short(&self) -> bool {
+        self.ours && !self.is_ring()
+    }
+}
+
+/// The next live members after this node on the ring of ids.
+fn successors(me: NodeId, membership: &Membership) -> Vec<NodeId> {
+    let live = membership.live();
+    let place = live.partition_point(|id| *id <= me);
+    let after = live[place..].iter().chain(&live[..place]);
+    after
+        .copied()
+        .filter(|id| *id != me)
+        .take(SUCCESSORS)
+        .collect()
+}
+
+impl Peer {
+    /// Opens, closes and tidies what is due.
+    pub(super) fn tend_streams(&mut self, now: Now) {
+        if self.streams.deadline().is_none_or(|at| at > now.mono) {
+            return;
+        }
+        let expired: Vec<StreamId> = self
+            .streams
+            .open
+            .iter()
+            .filter(|(_, stream)| stream.is_short() && now.mono >= stream.opened + SHORT_LIVED)
+            .map(|(id, _)| *id)
+            .collect();
+        for stream in expired {
+            self.close(stream);
+        }
+        if self.streams.ring_at.is_some_and(|at| at <= now.mono) {
+            self.streams.ring_at = None;
+            if self.config.streams && self.leaving.is_none() {
+                self.adjust_ring(now);
+            }
+        }
+    }
+
+    fn adjust_ring(&mut self, now: Now) {
+        let wanted = successors(self.config.id, &self.membership);
+        let surplus: Vec<StreamId> = self
+            .streams
+            .open
+            .iter()
+            .filter(|(_, stream)| stream.ours && stream.is_ring())
+            .filter(|(_, stream)| stream.peer.is_none_or(|peer| !wanted.contains(&peer)))
+            .map(|(id, _)| *id)
+            .collect();
+        for stream in surplus {
+            self.say_goodbye(stream);
+        }
+        for peer in wanted {
+            if self.streams.to_successor(peer) {
+                continue;
+            }
+            let Some(address) = self
+                .membership
+                .table()
+                .get(peer)
+                .map(|entry| entry.info.address)
+            else {
+                continue;
+            };
+            let mut packet = Packet::new(self.config.id);
+            packet.stream = Some(Purpose::Ring);
+            self.open_stream(now, address, peer, Purpose::Ring, packet);
+        }
+    }
+
+    /// Pings by a stream of its own: UDP may be blocked.
+    pub(super) fn probe_by_stream(&mut self, now: Now, to: SocketAddr, seq: u32, target: NodeId) {
+        if !self.config.streams || self.streams.shorts() >= SHORT_MAX {
+            return;
+        }
+        let mut packet = Packet::new(self.config.id);
+        packet.ping = Some(Ping {
+            seq,
+            target: Some(target_hint(target)),
+        });
+        packet.stream = Some(Purpose::Probe);
+        self.open_stream(now, to, target, Purpose::Probe, packet);
+    }
+
+    /// Asks for what is too large for a packet.
+    pub(super) fn ask_by_stream(&mut self, now: Now, from: NodeId, mut packet: Packet) {
+        let Some(entry) = self.membership.table().get(from) else {
+            return;
+        };
+        if !self.config.streams || self.streams.shorts() >= SHORT_MAX {
+            return;
+        }
+        let address = entry.info.address;
+        packet.stream = Some(Purpose::Bulk);
+        self.open_stream(now, address, from, Purpose::Bulk, packet);
+    }
+
+    fn open_stream(
+        &mut self,
+        now: Now,
+        to: SocketAddr,
+        peer: NodeId,
+        purpose: Purpose,
+        first: Packet,
+    ) {
+        let stream = self.streams.start(now.mono, to, peer, purpose);
+        self.outputs.push_back(Output::StreamOpen { stream, to });
+        self.send(Path::Stream(stream, to), Some(peer), first);
+    }
+
+    /// A stream is gone. Of a ring stream that nobody said goodbye on, that is evidence.
+    pub(super) fn stream_ended(&mut self, now: Now, id: StreamId, how: EndOfStream) {
+        let Some(stream) = self.streams.open.remove(&id) else {
+            return;
+        };
+        let ring = stream.is_ring();
+        if ring && stream.ours {
+            let wait = if how == EndOfStream::Broken {
+                RETRY
+            } else {
+                SETTLE
+            };
+            self.streams.ring_at.get_or_insert(now.mono + wait);
+        }
+        if self.leaving.is_some() {
+            return;
+        }
+        match (how, stream.peer) {
+            (EndOfStream::Closed, Some(peer)) if ring => {
+                self.membership.stream_lost(now, peer, &mut self.rng);
+            }
+            (EndOfStream::Refused, _) if stream.ours => {
+                self.membership.refused(now, stream.address, &mut self.rng);
+            }
+            _ => {}
+        }
+        self.drain_acts(now);
+    }
+
+    /// A probe by stream was answered on it.
+    pub(super) fn close_probe_stream(&mut self, path: Path) {
+        if let Path::Stream(id, _) = path
+            && self.streams.open.get(&id).is_some_and(Stream::is_short)
+        {
+            self.close(id);
+        }
+    }
+
+    /// Every ring stream ends in good health.
+    pub(super) fn leave_ring(&mut self) {
+        let rings: Vec<StreamId> = self
+            .streams
+            .open
+            .iter()
+            .filter(|(_, stream)| stream.is_ring())
+            .map(|(id, _)| *id)
+            .collect();
+        for stream in rings {
+            self.say_goodbye(stream);
+        }
+    }
+
+    fn say_goodbye(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.open.get(&id) else {
+            return;
+        };
+        let (path, peer) = (Path::Stream(id, stream.address), stream.peer);
+        let mut packet = Packet::new(self.config.id);
+        packet.stream = Some(Purpose::Goodbye);
+        self.send(path, peer, packet);
+        self.close(id);
+    }
+
+    fn close(&mut self, id: StreamId) {
+        if self.streams.open.remove(&id).is_some() {
+            self.outputs.push_back(Output::StreamClose { stream: id });
+        }
+    }
+}
