@@ -4,6 +4,7 @@
 //! bound. *Ready*: send me work. Mixing them up restarts nodes that only
 //! wait for their first peer.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Json;
@@ -60,10 +61,11 @@ pub(crate) async fn started() -> Json<Health> {
 )]
 pub(crate) async fn ready(State(app): State<App>) -> Answer {
     let status = ask_within(LIVE_PATIENCE, app.handle.status()).await?;
-    if status.ready {
+    let draining = app.draining.load(Ordering::Relaxed);
+    if status.ready && !draining {
         return Ok(ok());
     }
-    let reason = if status.leaving {
+    let reason = if status.leaving || draining {
         "the node is leaving: send work to another node"
     } else {
         "the node has seen no peer and no whole discovery window yet: wait a moment"

@@ -35,6 +35,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dui_node::Handle;
 use tokio::sync::Semaphore;
@@ -66,6 +67,8 @@ pub struct App {
     settings: Settings,
     /// One permit for each stream that may still be opened.
     watchers: Arc<Semaphore>,
+    /// Set once work should go elsewhere, before the node itself leaves.
+    draining: Arc<AtomicBool>,
 }
 
 impl App {
@@ -75,6 +78,13 @@ impl App {
             handle,
             settings,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            draining: Arc::default(),
         }
+    }
+
+    /// Is no longer ready from now on, and goes on serving: load balancers
+    /// need a moment to look elsewhere before the node leaves.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 }

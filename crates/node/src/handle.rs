@@ -153,10 +153,10 @@ impl Handle {
     /// # Errors
     /// [`ApiError::Stopped`].
     pub async fn status(&self) -> Result<Status, ApiError> {
-        self.ask(|peer, _| {
+        self.ask(|peer, now| {
             let leaving = peer.this().leaving;
             Status {
-                ready: peer.settled() && !leaving,
+                ready: peer.settled(now) && !leaving,
                 leaving,
             }
         })
