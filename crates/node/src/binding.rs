@@ -52,6 +52,18 @@ impl Binding {
     }
 }
 
+impl Options {
+    /// Whether these addresses may be used at all, before any socket is opened:
+    /// what a program calls that opens sockets of its own beside the node's.
+    ///
+    /// # Errors
+    /// [`StartError::NoKey`], [`StartError::AdvertiseMissing`],
+    /// [`StartError::AdvertiseUnusable`].
+    pub fn check(&self) -> Result<(), StartError> {
+        Binding::of(self).map(drop)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
