@@ -1,1 +1,73 @@
-fn main() {}
+//! The `dui` binary: turns processes into a cluster.
+//!
+//! stdout is data, stderr everything else. Exit codes: 0 clean, 1 failed or
+//! incomplete leave, 2 usage, 78 configuration, 128+n second signal n.
+
+mod args;
+mod ask;
+mod duration;
+mod failure;
+mod keys;
+mod log;
+mod moment;
+mod pages;
+mod place;
+mod plan;
+mod run;
+mod screen;
+mod settings;
+mod signals;
+mod table;
+mod up;
+
+use std::io::Write;
+
+use clap::Parser;
+
+use args::{Cli, Command, KeysCommand};
+use failure::Failure;
+
+fn main() {
+    let command = Cli::parse().command;
+    // One thread: a node waits far more than it works, and every further
+    // thread costs memory.
+    let code = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(dispatch(command)))
+        .unwrap_or_else(|failure| {
+            for line in failure.text.lines() {
+                // If stderr is gone, the exit code still tells.
+                let _ = writeln!(std::io::stderr(), "dui: {line}");
+            }
+            failure.code
+        });
+    std::process::exit(code.into());
+}
+
+async fn dispatch(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Run(args) => return run::run(args).await,
+        Command::Up(args) => return up::up(args).await,
+        Command::Members(args) => ask::members(args).await,
+        Command::Why(args) => ask::why(args).await,
+        Command::Watch(args) => ask::watch(args).await,
+        Command::Event(args) => ask::event(args).await,
+        Command::Events(args) => ask::events(args).await,
+        Command::Leave(args) => ask::leave(args).await,
+        Command::Forget(args) => ask::forget(args).await,
+        Command::Health(args) => ask::health(args).await,
+        Command::Keys(args) => generate(args.command),
+        Command::Completions { shell } => pages::completions(shell),
+        Command::Man { dir } => pages::man(dir.as_deref()),
+    }?;
+    Ok(0)
+}
+
+fn generate(KeysCommand::Generate { out }: KeysCommand) -> Result<(), Failure> {
+    match keys::generate(out.as_deref()).map_err(Failure::failed)? {
+        Some(key) => Ok(screen::Screen::stdout().print(&key)?),
+        None => Ok(()),
+    }
+}

@@ -1,1 +1,43 @@
-//! stub
+//! Rust client of a dui node's HTTP API, and the JSON types that server and client share.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), dui_client::Error> {
+//! let client = dui_client::Client::new("http://127.0.0.1:7777")?;
+//! for member in client.members(&[]).await? {
+//!     println!("{} {}", member.name, member.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The types are the contract: the server serializes exactly these, the
+//! OpenAPI document at `/openapi.json` is generated from them, and so a
+//! client in another language reads the same words. Fields are only ever
+//! added; a client skips those it does not know.
+
+mod client;
+mod discovery;
+mod error;
+mod health;
+mod member;
+mod path;
+mod problem;
+mod sse;
+mod time;
+mod user_event;
+mod watch;
+mod watch_event;
+
+pub use client::{Client, Probe, TIMEOUT};
+pub use discovery::{Discovery, ProviderInfo};
+pub use error::Error;
+pub use health::Health;
+pub use member::{
+    Forgotten, LeaveOutcome, Member, MemberList, MemberState, Role, SelfInfo, UnknownState, Why,
+    WhyEntry,
+};
+pub use problem::{Code, Problem};
+pub use time::rfc3339;
+pub use user_event::{Binary, EventList, Payload, UserEvent};
+pub use watch::{EventFilter, Watch, WatchFilter, Watched};
+pub use watch_event::WatchEvent;

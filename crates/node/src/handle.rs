@@ -1,15 +1,19 @@
 //! The handle: a cheap, cloneable way to ask a running node and to tell it things.
+//!
+//! Questions travel to the driver as closures over the core, so that the
+//! driver knows no question by name; only leaving, which takes time, is a
+//! request of its own.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::fmt;
+use std::sync::Arc;
 
 use dui_core::{
-    Counters, DiscoveryInfo, Event, ForgetError, Member, NodeId, PublishError, SelfInfo, UserEvent,
-    Why,
+    Counters, DiscoveryInfo, Event, ForgetError, Member, NodeId, Now, Peer, PublishError, SelfInfo,
+    UserEvent, Why,
 };
-use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::history::{EventStream, History};
 
 /// What a node is up to: for health checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,8 @@ pub struct Status {
 /// An event with its place in this run's order: what SSE clients resume from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequenced {
-    /// Counts events of this run from 1, without gaps.
+    /// Counts events of this run from 1, without gaps. A [`NodeEvent::Reset`]
+    /// has the number of the newest event, which the present state includes.
     pub sequence: u64,
     /// Wall clock of this node when it happened, ms since the Unix epoch.
     pub at_ms: u64,
@@ -62,81 +67,173 @@ pub enum ApiError {
 /// How a leave went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaveOutcome {
-    /// Peers that confirmed.
+    /// Peers that confirmed; 0 when the leave timeout was over first.
     pub acked: usize,
     /// Peers that should have.
     pub wanted: usize,
 }
 
 /// A running node. Cloning is cheap; dropping a handle changes nothing.
+///
+/// Every method fails with [`ApiError::Stopped`] once the node has stopped.
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
+    history: Arc<History>,
 }
+
+/// What to do with the core when the driver comes to it.
+pub(crate) type Question = Box<dyn FnOnce(&mut Peer, Now) + Send>;
 
 /// What a handle asks of the driver.
-#[derive(Debug)]
 pub(crate) enum Request {
-    /* one variant per method below, with a oneshot reply */
-    _Placeholder(oneshot::Sender<()>),
+    /// A question about the core or a command to it; replies by itself.
+    Ask(Question),
+    /// Leave, and tell how it went.
+    Leave(oneshot::Sender<LeaveOutcome>),
 }
 
-#[allow(clippy::todo, unused_variables, missing_docs)]
 impl Handle {
+    pub(crate) fn new(requests: mpsc::Sender<Request>, history: Arc<History>) -> Self {
+        Self { requests, history }
+    }
+
     /// This node about itself.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn this(&self) -> Result<SelfInfo, ApiError> {
-        todo!()
+        self.ask(|peer, _| peer.this()).await
     }
+
     /// Every member in every state, this node included, sorted by name.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn members(&self) -> Result<Vec<Member>, ApiError> {
-        todo!()
+        let mut members = self.ask(|peer, _| peer.members()).await?;
+        members.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        Ok(members)
     }
+
+    /// Why a member is in its state; `None` for an unknown id.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn why(&self, id: NodeId) -> Result<Option<Why>, ApiError> {
-        todo!()
+        self.ask(move |peer, _| peer.why(id)).await
     }
+
+    /// What each provider found, and which peers are lost.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn discovery(&self) -> Result<DiscoveryInfo, ApiError> {
-        todo!()
+        self.ask(|peer, _| peer.discovery()).await
     }
+
     /// Kept user events in timestamp order.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn events(&self) -> Result<Vec<UserEvent>, ApiError> {
-        todo!()
+        self.ask(|peer, _| peer.events()).await
     }
+
+    /// What was counted since the start.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn counters(&self) -> Result<Counters, ApiError> {
-        todo!()
+        self.ask(|peer, _| peer.counters()).await
     }
+
+    /// Whether the node is ready, and whether it leaves.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn status(&self) -> Result<Status, ApiError> {
-        todo!()
+        self.ask(|peer, now| {
+            let leaving = peer.this().leaving;
+            Status {
+                ready: peer.settled(now) && !leaving,
+                leaving,
+            }
+        })
+        .await
     }
+
+    /// Publishes a user event; on return it is on its way to every member.
+    /// `name` has 1 to 128 bytes, `payload` at most 8 KiB.
+    ///
+    /// # Errors
+    /// [`ApiError::Publish`], [`ApiError::Stopped`].
     pub async fn publish(&self, name: String, payload: Vec<u8>) -> Result<UserEvent, ApiError> {
-        todo!()
+        let published = self.ask(move |peer, now| peer.publish(now, &name, &payload));
+        Ok(published.await??)
     }
+
+    /// Removes a member for good; the answer is the member as last seen. A
+    /// live one only with `force`.
+    ///
+    /// # Errors
+    /// [`ApiError::Forget`], [`ApiError::Stopped`].
     pub async fn forget(&self, id: NodeId, force: bool) -> Result<Member, ApiError> {
-        todo!()
+        let forgotten = self.ask(move |peer, now| peer.forget(now, id, force));
+        Ok(forgotten.await??)
     }
-    /// Leaves and waits until that is done or `--leave-timeout` is over.
-    /// Idempotent: the node stays up in state `left` until it is stopped.
+
+    /// Leaves and waits until that is done or
+    /// [`Options::leave_timeout`](crate::Options::leave_timeout) is over.
+    /// Idempotent: every caller learns the outcome of the one leave. The node
+    /// stays up in state `left` until it is stopped.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn leave(&self) -> Result<LeaveOutcome, ApiError> {
-        todo!()
+        let (reply, outcome) = oneshot::channel();
+        self.request(Request::Leave(reply)).await?;
+        outcome.await.map_err(|_| ApiError::Stopped)
     }
+
     /// Events from now on, or from just after `after` when this run still
     /// keeps what followed it (the last 4,096); otherwise `Reset` comes first.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
     pub async fn subscribe(&self, after: Option<u64>) -> Result<EventStream, ApiError> {
-        todo!()
+        if self.requests.is_closed() {
+            return Err(ApiError::Stopped);
+        }
+        Ok(self.history.subscribe(after))
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Peer, Now) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let ask = move |peer: &mut Peer, now| {
+            // Whoever asked may have gone; a command is carried out all the same.
+            let _ = reply.send(question(peer, now));
+        };
+        self.request(Request::Ask(Box::new(ask))).await?;
+        answer.await.map_err(|_| ApiError::Stopped)
+    }
+
+    async fn request(&self, request: Request) -> Result<(), ApiError> {
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| ApiError::Stopped)
     }
 }
 
-/// Events of a node, in order; see [`Handle::subscribe`]. Bounded: a reader
-/// that falls behind gets [`NodeEvent::Reset`] instead of the missed part.
-#[derive(Debug)]
-pub struct EventStream {}
-
-impl Stream for EventStream {
-    type Item = Sequenced;
-
-    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Sequenced>> {
-        Poll::Ready(None)
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Request::Ask(_) => "Ask",
+            Request::Leave(_) => "Leave",
+        })
     }
 }
-
-#[allow(dead_code)]
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(8);

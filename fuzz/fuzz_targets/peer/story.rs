@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dui_core::seal::Channel;
-use dui_core::wire::{FRAME_BYTES_MAX, PACKET_BYTES_MAX};
+use dui_core::wire::{FRAME_BYTES_MAX, PACKET_BYTES_MAX, Packet};
 use dui_core::{
     ClusterName, Config, EndOfStream, Event, Incarnation, Input, Key, Keyring, MemberState, NodeId,
     Now, Output, Peer, Role, RunId, StreamId,
@@ -81,8 +81,11 @@ enum Step {
 #[derive(Arbitrary, Debug)]
 enum Bytes {
     Noise(Vec<u8>),
-    /// Sealed, of our cluster, and then noise.
-    Garbled(Vec<u8>),
+    /// Sealed, of our cluster, of somebody, and then noise.
+    Garbled {
+        from: Id,
+        noise: Vec<u8>,
+    },
     Lies {
         from: Id,
         echo: bool,
@@ -240,8 +243,9 @@ impl Stage {
     fn make(&mut self, channel: Channel, body: Bytes) -> Vec<u8> {
         match body {
             Bytes::Noise(bytes) => bytes,
-            Bytes::Garbled(noise) => {
-                let body = [&b"\x0a\x05green"[..], &noise].concat();
+            Bytes::Garbled { from, noise } => {
+                let mut body = Packet::new(from.id()).encode(&cluster());
+                body.extend(noise);
                 self.liar.seal(channel, &body)
             }
             Bytes::Lies { from, echo, parts } => self.liar.say(channel, from, echo, parts),

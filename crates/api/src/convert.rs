@@ -1,0 +1,95 @@
+//! Conversion: what the node says, in the words of the API.
+
+use dui_client as api;
+use dui_node::core;
+
+use crate::Settings;
+
+pub(crate) fn member(member: &core::Member) -> api::Member {
+    api::Member {
+        id: member.id.to_string(),
+        name: member.name.to_string(),
+        role: match member.role {
+            core::Role::Manager => api::Role::Manager,
+            core::Role::Worker => api::Role::Worker,
+        },
+        address: member.address.to_string(),
+        state: state(member.state),
+        incarnation: member.incarnation.0,
+        messages: member.messages.0,
+        version: member.version.clone(),
+        tags: Default::default(),
+        rtt_ms: member
+            .rtt
+            .map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
+        since: api::rfc3339(member.since_ms),
+    }
+}
+
+pub(crate) fn members(members: &[core::Member]) -> api::MemberList {
+    api::MemberList {
+        members: members.iter().map(member).collect(),
+    }
+}
+
+pub(crate) fn state(state: core::MemberState) -> api::MemberState {
+    match state {
+        core::MemberState::Alive => api::MemberState::Alive,
+        core::MemberState::Suspect => api::MemberState::Suspect,
+        core::MemberState::Failed => api::MemberState::Failed,
+        core::MemberState::Left => api::MemberState::Left,
+    }
+}
+
+pub(crate) fn this(this: &core::SelfInfo, settings: &Settings) -> api::SelfInfo {
+    api::SelfInfo {
+        member: member(&this.member),
+        cluster: this.cluster.to_string(),
+        run: this.member.run.to_string(),
+        message_counter: this.member.messages.0,
+        revision: 0,
+        key: this.key.map(|key| key.to_string()),
+        awareness: this.awareness,
+        view: format!("{:016x}", this.view),
+        leaving: this.leaving,
+        client_address: settings.client_address.to_string(),
+        health_address: settings.health_address.to_string(),
+    }
+}
+
+pub(crate) fn why(why: &core::Why) -> api::Why {
+    let line = |entry: &core::WhyEntry| api::WhyEntry {
+        at: api::rfc3339(entry.at_ms),
+        what: entry.what.into(),
+        by: entry.by.map(|id| id.to_string()),
+        detail: entry.detail.clone(),
+    };
+    api::Why {
+        member: member(&why.member),
+        awareness: why.awareness,
+        story: why.story.iter().map(line).collect(),
+    }
+}
+
+pub(crate) fn discovery(found: &core::DiscoveryInfo) -> api::Discovery {
+    let provider = |provider: &core::ProviderInfo| api::ProviderInfo {
+        name: provider.name.into(),
+        found: provider.found as u64,
+        heard: provider.heard,
+        last: provider.last_ms.map(api::rfc3339),
+    };
+    api::Discovery {
+        providers: found.providers.iter().map(provider).collect(),
+        lost: found.lost.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(crate) fn user_event(event: core::UserEvent) -> api::UserEvent {
+    api::UserEvent {
+        timestamp: event.timestamp.0,
+        at: api::rfc3339(event.timestamp.ms()),
+        origin: event.origin.to_string(),
+        name: event.name,
+        payload: event.payload.into(),
+    }
+}

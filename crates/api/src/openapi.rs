@@ -1,0 +1,192 @@
+//! The OpenAPI document: the contract that programs read.
+//!
+//! It is built from the handlers and types themselves, each time it is asked
+//! for: it is asked for rarely, and a hundred nodes on a machine would
+//! otherwise each keep a copy.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use dui_client::{Forgotten, Problem};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, OpenApi, ToSchema};
+
+use crate::refusal::PROBLEM_JSON;
+use crate::routes;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "dui",
+        description = "HTTP API of a dui node. Errors are problem details (RFC 9457) with a stable `code`, explained in docs/errors.md. Paths tagged `health` are served at the health port (default 8888), all others at the client port (default 7777).",
+        license(name = "MIT", identifier = "MIT")
+    ),
+    servers((url = "http://127.0.0.1:7777")),
+    components(schemas(Problem, Forgotten)),
+    tags(
+        (name = "members", description = "Who is in the cluster, as this node sees it"),
+        (name = "events", description = "Small messages to every node"),
+        (name = "watch", description = "What happens, as it happens"),
+        (name = "health", description = "For orchestrators, at the health port"),
+        (name = "meta", description = "About this API")
+    )
+)]
+struct Base;
+
+/// The document of both ports.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Base::openapi();
+    document.merge(routes::client_routes().into_openapi());
+    document.merge(routes::health_routes().into_openapi());
+    document
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "meta",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json"), Always)
+)]
+pub(crate) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(document())
+}
+
+/// What every route of the client port may answer instead.
+pub(crate) struct Always;
+
+impl IntoResponses for Always {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let forbidden = "`forbidden_host`, `forbidden_origin`, `remote_forbidden`";
+        let unavailable = "`stalled`, `stopped`, `leaving`, `too_many_watchers`; see Retry-After";
+        [("403", forbidden), ("503", unavailable)]
+            .map(|(status, codes)| (status.into(), problem(codes).into()))
+            .into()
+    }
+}
+
+/// What a route of one member may answer when there is not exactly one.
+pub(crate) struct NotOneMember;
+
+impl IntoResponses for NotOneMember {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let ambiguous = "`ambiguous_name`, with the ids that carry it";
+        [("404", "`unknown_member`"), ("409", ambiguous)]
+            .map(|(status, codes)| (status.into(), problem(codes).into()))
+            .into()
+    }
+}
+
+fn problem(codes: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+    ResponseBuilder::new()
+        .description(codes)
+        .content(PROBLEM_JSON, content)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::Value;
+
+    /// The contract, as users' programs rely on it.
+    const ROUTES: &[(&str, &str)] = &[
+        ("get", "/"),
+        ("get", "/healthz"),
+        ("get", "/metrics"),
+        ("get", "/openapi.json"),
+        ("get", "/readyz"),
+        ("get", "/startupz"),
+        ("get", "/v1/discovery"),
+        ("get", "/v1/events"),
+        ("get", "/v1/events/{name}"),
+        ("post", "/v1/events/{name}"),
+        ("post", "/v1/leave"),
+        ("get", "/v1/members"),
+        ("get", "/v1/members/{member}"),
+        ("post", "/v1/members/{member}/forget"),
+        ("get", "/v1/members/{member}/why"),
+        ("get", "/v1/self"),
+        ("get", "/v1/watch"),
+    ];
+
+    fn json() -> Value {
+        serde_json::to_value(document()).unwrap()
+    }
+
+    fn operations(document: &Value) -> Vec<(String, String, Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        let mut operations = Vec::new();
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().unwrap() {
+                operations.push((method.clone(), path.clone(), operation.clone()));
+            }
+        }
+        operations.sort_by(|a, b| (&a.1, &a.0).cmp(&(&b.1, &b.0)));
+        operations
+    }
+
+    #[test]
+    fn every_route_of_the_contract_is_described_and_no_other() {
+        let document = json();
+        assert_eq!(document["openapi"], "3.1.0");
+        let operations = operations(&document);
+        let described: Vec<_> = operations.iter().map(|(m, p, _)| (&**m, &**p)).collect();
+        assert_eq!(described, ROUTES);
+    }
+
+    #[test]
+    fn every_operation_says_what_it_does_takes_and_answers() {
+        for (method, path, operation) in operations(&json()) {
+            let at = format!("{method} {path}");
+            assert!(operation["summary"].is_string(), "{at}: summary");
+            assert!(operation["tags"][0].is_string(), "{at}: tag");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(
+                responses.keys().any(|status| status.starts_with('2')),
+                "{at}: success"
+            );
+            for (status, response) in responses {
+                assert!(response["description"].is_string(), "{at}: {status}");
+                let refusal = !status.starts_with('2');
+                let described = &response["content"][PROBLEM_JSON]["schema"]["$ref"];
+                assert_eq!(
+                    refusal,
+                    described == "#/components/schemas/Problem",
+                    "{at}: {status}"
+                );
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(parameter["description"].is_string(), "{at}: {parameter}");
+            }
+            let variables = path.matches('{').count();
+            let parameters = operation["parameters"].as_array();
+            let in_path = parameters
+                .into_iter()
+                .flatten()
+                .filter(|p| p["in"] == "path");
+            assert_eq!(in_path.count(), variables, "{at}: path parameters");
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_field_is_explained() {
+        let document = json();
+        let text = document.to_string();
+        for reference in text.split("\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(
+                document["components"]["schemas"][name].is_object(),
+                "{name}"
+            );
+        }
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            assert!(schema["description"].is_string(), "{name}");
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            for (field, of) in fields {
+                let explained = of["description"].is_string() || of["$ref"].is_string();
+                assert!(explained, "{name}.{field}: {of}");
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Refusals: every error leaves as problem details with a stable code.
+
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use dui_client::{Code, Problem};
+use dui_node::ApiError;
+use dui_node::core::{ForgetError, PublishError};
+
+/// The media type of problem details.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A request that is not carried out, and why. Boxed: it is the rare case,
+/// and every handler's result has room for it.
+#[derive(Debug)]
+pub(crate) struct Refusal(Box<Problem>);
+
+impl Refusal {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self(Box::new(Problem::new(code, detail)))
+    }
+
+    /// The name is carried by several members; these are their ids.
+    pub(crate) fn ambiguous(name: &str, ids: Vec<String>) -> Self {
+        let detail = format!(
+            "{} members are called '{name}': use one of their ids",
+            ids.len()
+        );
+        let mut refusal = Self::new(Code::AmbiguousName, detail);
+        refusal.0.ids = ids;
+        refusal
+    }
+
+    #[cfg(test)]
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.0
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        let code = match &error {
+            ApiError::Stopped => Code::Stopped,
+            ApiError::Publish(PublishError::Name) => Code::BadEventName,
+            ApiError::Publish(PublishError::TooLarge { .. }) => Code::BodyTooLarge,
+            ApiError::Publish(PublishError::Leaving) => Code::Leaving,
+            ApiError::Forget(ForgetError::Unknown) => Code::UnknownMember,
+            ApiError::Forget(ForgetError::Alive) => Code::MemberAlive,
+            ApiError::Forget(ForgetError::Myself) => Code::ForgetSelf,
+            // An error that the node has learned and this table has not.
+            _ => Code::Internal,
+        };
+        let remedy = match code {
+            Code::Stopped | Code::Leaving => ": ask another node",
+            Code::MemberAlive => " (force=true)",
+            _ => "",
+        };
+        Self::new(code, format!("{error}{remedy}"))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_problem_details_and_says_when_to_try_again() {
+        let response = Refusal::from(ApiError::Publish(PublishError::Leaving)).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+
+        let lasting = Refusal::from(ApiError::Forget(ForgetError::Alive)).into_response();
+        assert_eq!(lasting.status(), StatusCode::CONFLICT);
+        assert!(!lasting.headers().contains_key(RETRY_AFTER));
+    }
+}

@@ -1,0 +1,332 @@
+//! The watch: a node's events as a stream that can be resumed.
+//!
+//! An id is `RUN-SEQUENCE`. The order of events is this run's own, so a
+//! client that comes back to the same run goes on exactly where it was; to
+//! any other run, or when too much has happened since, the only honest
+//! answer is the present state: `reset`.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use dui_client::{Code, Forgotten, Problem};
+use dui_node::core::{Event, RunId};
+use dui_node::{EventStream, NodeEvent, Sequenced};
+use futures_util::{Stream, StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa::IntoParams;
+
+use crate::App;
+use crate::ask::ask;
+use crate::convert;
+use crate::extract::{Query, switch};
+use crate::openapi::Always;
+use crate::refusal::Refusal;
+use crate::serve::Closing;
+
+/// A comment goes out after this much silence, so that both sides notice a
+/// connection that is gone, and no proxy takes it for idle.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WatchQuery {
+    /// Changes of members. Without any parameter everything is watched.
+    #[param(value_type = Option<bool>)]
+    members: Option<String>,
+    /// User events: those of this name, or all when it has no value.
+    #[param(example = "deploy")]
+    events: Option<String>,
+}
+
+/// What happens, as server-sent events.
+///
+/// `member_alive`, `member_suspect`, `member_failed`, `member_left` carry the
+/// member, `member_forgotten` the member and a `reason`, `user_event` the
+/// event. `reset` carries the present members, as `GET /v1/members`: whatever
+/// was known before is void. It comes first when members are watched, and
+/// whenever the stream cannot go on without a gap. `leaving` is the last
+/// event before the node ends the stream. Kinds that a client does not know
+/// are to be skipped.
+///
+/// Each change has an id. A client that sends the last one in
+/// `Last-Event-ID` gets what followed it, exactly, if the same process still
+/// keeps that; otherwise `reset` and then changes.
+#[utoipa::path(
+    get, path = "/v1/watch", tag = "watch",
+    params(WatchQuery, ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that was seen")),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "The stream"),
+        (status = 400, body = Problem, content_type = "application/problem+json", description = "`bad_parameter`"),
+        Always,
+    )
+)]
+pub(crate) async fn watch(
+    State(app): State<App>,
+    Query(query): Query<WatchQuery>,
+    closing: Option<Extension<Closing>>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, Refusal> {
+    let filter = Filter::new(query)?;
+    let slot = app.watchers.clone().try_acquire_owned();
+    let slot = slot.map_err(|_| too_many_watchers())?;
+    let this = ask(app.handle.this()).await?;
+    if this.leaving {
+        return Err(Refusal::new(
+            Code::Leaving,
+            "this node is leaving: watch another node",
+        ));
+    }
+    let run = this.member.run;
+    let start = Start::new(&headers, run);
+    let events = ask(app.handle.subscribe(start.after(&filter))).await?;
+    let feed = Feed {
+        app,
+        run,
+        events,
+        closing: closing.map(|Extension(closing)| closing),
+        filter,
+        over: false,
+        _slot: slot,
+    };
+    let messages = stream::unfold(feed, async |mut feed| {
+        let message = feed.next().await?;
+        Some((Ok(message), feed))
+    });
+    Ok(Sse::new(messages).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+fn too_many_watchers() -> Refusal {
+    let detail = format!(
+        "{} streams are open on this node already: close some, or watch another node",
+        crate::WATCHERS_MAX
+    );
+    Refusal::new(Code::TooManyWatchers, detail)
+}
+
+/// Which events are wanted.
+#[derive(Debug, PartialEq, Eq)]
+struct Filter {
+    members: bool,
+    events: bool,
+    /// Only user events of this name.
+    name: Option<String>,
+}
+
+impl Filter {
+    fn new(query: WatchQuery) -> Result<Self, Refusal> {
+        let everything = query.members.is_none() && query.events.is_none();
+        Ok(Self {
+            members: switch("members", query.members.as_deref())? || everything,
+            events: query.events.is_some() || everything,
+            name: query.events.filter(|name| !name.is_empty()),
+        })
+    }
+
+    fn wants_user_event(&self, name: &str) -> bool {
+        self.events && self.name.as_deref().is_none_or(|wanted| wanted == name)
+    }
+}
+
+/// Where a stream starts.
+#[derive(Debug, PartialEq, Eq)]
+enum Start {
+    /// The client has seen nothing yet.
+    Fresh,
+    /// It has seen this event of this run and all before it.
+    After(u64),
+    /// It comes from another run, or from another node.
+    Elsewhere,
+}
+
+impl Start {
+    fn new(headers: &HeaderMap, run: RunId) -> Self {
+        let Some(last) = headers.get("last-event-id") else {
+            return Self::Fresh;
+        };
+        let place = last.to_str().ok().and_then(|id| id.split_once('-'));
+        match place {
+            Some((of, sequence)) if of.parse() == Ok(run) => {
+                sequence.parse().map_or(Self::Elsewhere, Self::After)
+            }
+            _ => Self::Elsewhere,
+        }
+    }
+
+    /// Where to subscribe. At a place that is never kept the node begins with
+    /// a reset: for who needs the present state first, and for who resumes in
+    /// vain and has to be told so, even without interest in members.
+    fn after(&self, filter: &Filter) -> Option<u64> {
+        const NEVER_KEPT: u64 = u64::MAX;
+        match self {
+            Self::Fresh if !filter.members => None,
+            Self::Fresh | Self::Elsewhere => Some(NEVER_KEPT),
+            Self::After(sequence) => Some(*sequence),
+        }
+    }
+}
+
+/// One client's stream.
+struct Feed {
+    app: App,
+    run: RunId,
+    events: EventStream,
+    closing: Option<Closing>,
+    filter: Filter,
+    over: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Feed {
+    /// The next message; `None` at the end.
+    async fn next(&mut self) -> Option<Message> {
+        while !self.over {
+            let event = tokio::select! {
+                event = self.events.next() => event,
+                () = end_of_server(&mut self.closing) => None,
+            };
+            let Some(Sequenced {
+                sequence, event, ..
+            }) = event
+            else {
+                return Some(self.goodbye());
+            };
+            let id = format!("{}-{sequence}", self.run);
+            match event {
+                NodeEvent::Core(event) => {
+                    if let Some(message) = render(&self.filter, event) {
+                        return Some(message.id(id));
+                    }
+                }
+                NodeEvent::Reset => return Some(self.reset().await?.id(id)),
+                NodeEvent::Leaving => return Some(self.goodbye()),
+                // Of no interest to clients of this version.
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The present state, which may be newer than the place in the order that
+    /// it is sent for: what follows then says once more what it shows already.
+    /// Without a state the stream breaks off, and the client comes again.
+    async fn reset(&self) -> Option<Message> {
+        let members = ask(self.app.handle.members()).await.ok()?;
+        message("reset", &convert::members(&members))
+    }
+
+    fn goodbye(&mut self) -> Message {
+        self.over = true;
+        Message::default().event("leaving").data("{}")
+    }
+}
+
+async fn end_of_server(closing: &mut Option<Closing>) {
+    match closing {
+        Some(closing) => closing.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The event as a message; `None` when nobody asked for it.
+fn render(filter: &Filter, event: Event) -> Option<Message> {
+    let (kind, member) = match event {
+        Event::User(event) => {
+            let wanted = filter.wants_user_event(&event.name);
+            return message("user_event", &wanted.then(|| convert::user_event(event))?);
+        }
+        Event::MemberForgotten { member, reason } if filter.members => {
+            let forgotten = Forgotten {
+                member: convert::member(&member),
+                reason: reason.as_str().into(),
+            };
+            return message("member_forgotten", &forgotten);
+        }
+        Event::MemberAlive(member) => ("member_alive", member),
+        Event::MemberSuspect(member) => ("member_suspect", member),
+        Event::MemberFailed(member) => ("member_failed", member),
+        Event::MemberLeft(member) => ("member_left", member),
+        // What this node has to say about itself is in its log.
+        _ => return None,
+    };
+    message(kind, &filter.members.then(|| convert::member(&member))?)
+}
+
+/// `None` never happens: our types hold nothing that JSON cannot.
+fn message(kind: &str, data: &impl Serialize) -> Option<Message> {
+    Message::default().event(kind).json_data(data).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use dui_node::core::{NodeId, Timestamp, UserEvent};
+
+    fn filter(members: Option<&str>, events: Option<&str>) -> Filter {
+        let query = WatchQuery {
+            members: members.map(Into::into),
+            events: events.map(Into::into),
+        };
+        Filter::new(query).unwrap()
+    }
+
+    fn start(last: &str) -> Start {
+        let mut headers = HeaderMap::new();
+        headers.insert("last-event-id", last.parse().unwrap());
+        Start::new(&headers, RunId(7))
+    }
+
+    #[test]
+    fn without_a_filter_everything_is_watched() {
+        let all = filter(None, None);
+        assert!(all.members && all.wants_user_event("deploy"));
+        let members = filter(Some(""), None);
+        assert!(members.members && !members.wants_user_event("deploy"));
+        let deploys = filter(None, Some("deploy"));
+        assert!(!deploys.members && deploys.wants_user_event("deploy"));
+        assert!(!deploys.wants_user_event("other"));
+        assert!(filter(None, Some("")).wants_user_event("other"));
+    }
+
+    #[test]
+    fn a_client_resumes_only_on_the_run_it_comes_from() {
+        let run = RunId(7).to_string();
+        assert_eq!(start(&format!("{run}-42")), Start::After(42));
+        assert_eq!(start(&format!("{}-42", RunId(8))), Start::Elsewhere);
+        assert_eq!(start(&format!("{run}-x")), Start::Elsewhere);
+        assert_eq!(start("garbage"), Start::Elsewhere);
+        assert_eq!(Start::new(&HeaderMap::new(), RunId(7)), Start::Fresh);
+    }
+
+    #[test]
+    fn the_present_comes_first_unless_the_past_goes_on_or_nobody_needs_it() {
+        let (all, events_only) = (filter(None, None), filter(None, Some("")));
+        assert_eq!(Start::After(42).after(&all), Some(42));
+        assert_eq!(Start::Fresh.after(&events_only), None);
+        for start in [Start::Fresh, Start::Elsewhere] {
+            assert_eq!(start.after(&all), Some(u64::MAX));
+        }
+        assert_eq!(Start::Elsewhere.after(&events_only), Some(u64::MAX));
+    }
+
+    #[test]
+    fn an_event_that_nobody_asked_for_is_not_sent() {
+        let event = || {
+            Event::User(UserEvent {
+                timestamp: Timestamp(1),
+                origin: NodeId(1),
+                name: "deploy".into(),
+                payload: Vec::new(),
+            })
+        };
+        assert!(render(&filter(None, Some("deploy")), event()).is_some());
+        assert!(render(&filter(None, Some("other")), event()).is_none());
+        assert!(render(&filter(Some(""), None), event()).is_none());
+    }
+}

@@ -1,0 +1,7 @@
+//! The API on real nodes: what it tells and does, and what it refuses.
+
+#![allow(clippy::unwrap_used)]
+
+mod refusals;
+mod story;
+mod town;

@@ -1,0 +1,49 @@
+//! Ask: the commands that talk to a running node over its API.
+//!
+//! Each is a question, an answer as a table for people, and the API's own
+//! JSON for programs.
+
+mod acts;
+mod events;
+mod members;
+mod stories;
+
+use dui_client::Client;
+use serde::Serialize;
+
+use crate::args::Ask;
+use crate::failure::Failure;
+
+pub(crate) use acts::{forget, health, leave};
+pub(crate) use events::{event, events};
+pub(crate) use members::{members, table};
+pub(crate) use stories::{watch, why};
+
+/// A client of the node that is meant.
+fn client(ask: &Ask) -> Result<Client, Failure> {
+    Ok(Client::new(&address(
+        ask.addr.as_deref(),
+        "DUI_CLIENT_PORT",
+        7777,
+    ))?)
+}
+
+/// The given address, or this machine's node: in a container whose node got
+/// its port by variable, that variable says where to ask.
+fn address(given: Option<&str>, port_variable: &str, default: u16) -> String {
+    let port = std::env::var(port_variable)
+        .ok()
+        .and_then(|port| port.parse::<u16>().ok())
+        .unwrap_or(default);
+    match given {
+        Some(address) if !address.is_empty() => address.into(),
+        _ => format!("http://127.0.0.1:{port}"),
+    }
+}
+
+/// One line of JSON.
+fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))
+}

@@ -1,0 +1,175 @@
+//! `dui why` and `dui watch`: what happened to a member, and what happens now.
+
+use std::collections::BTreeMap;
+
+use dui_client::{Member, UserEvent, WatchEvent, WatchFilter, Why};
+use serde_json::json;
+
+use super::{client, events, json as json_line};
+use crate::args::{WatchArgs, WhyArgs};
+use crate::failure::Failure;
+use crate::moment;
+use crate::screen::Screen;
+use crate::table::{Paint, Table};
+
+/// Tells why a member is in its state.
+pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
+    let client = client(&args.ask)?;
+    let why = client.why(&args.node).await?;
+    let screen = Screen::stdout();
+    if args.json {
+        return Ok(screen.print(&json_line(&why)?)?);
+    }
+    let members = client.members(&[]).await?;
+    let names = members.into_iter().map(|member| (member.id, member.name));
+    let text = story(&why, &names.collect(), screen.columns(), screen.colour);
+    Ok(screen.print(&text)?)
+}
+
+fn story(why: &Why, names: &BTreeMap<String, String>, columns: usize, colour: bool) -> String {
+    let member = &why.member;
+    let heading = format!(
+        "{} is {} since {} (incarnation {}, {})",
+        member.name, member.state, member.since, member.incarnation, member.address
+    );
+    let judge = match why.awareness {
+        0 => "the asked node is well".to_owned(),
+        ill => format!("the asked node is not well itself ({ill} of 8): it waits longer"),
+    };
+    let mut table = Table::new(&["AT", "WHAT", "BY", "DETAIL"]);
+    for entry in &why.story {
+        let by = entry
+            .by
+            .as_ref()
+            .map_or("this node", |id| names.get(id).unwrap_or(id).as_str());
+        table.row(vec![
+            moment::clock(&entry.at).into(),
+            entry.what.as_str().into(),
+            by.into(),
+            entry.detail.as_str().into(),
+        ]);
+    }
+    format!(
+        "{}\n{judge}\n\n{}",
+        Paint::Bold.on(&heading, colour),
+        table.render(columns, colour)
+    )
+}
+
+/// Shows every change until the node leaves or somebody interrupts.
+pub(crate) async fn watch(args: WatchArgs) -> Result<(), Failure> {
+    let client = client(&args.ask)?;
+    let screen = Screen::stdout();
+    let mut watch = client.watch(&WatchFilter::all(), None).await?;
+    while let Some(watched) = watch.next().await {
+        let watched = watched?;
+        let line = if args.json {
+            json_object(watched.id.as_deref(), &watched.event)?
+        } else {
+            for_people(&watched.event)
+        };
+        screen.print(&line)?;
+    }
+    Ok(())
+}
+
+/// `{"id", "event", "data"}`: what the stream carries, one object a line.
+fn json_object(id: Option<&str>, event: &WatchEvent) -> Result<String, Failure> {
+    let (name, data) = match event {
+        WatchEvent::Reset(list) => ("reset", json!(list)),
+        WatchEvent::MemberAlive(member) => ("member_alive", json!(member)),
+        WatchEvent::MemberSuspect(member) => ("member_suspect", json!(member)),
+        WatchEvent::MemberFailed(member) => ("member_failed", json!(member)),
+        WatchEvent::MemberLeft(member) => ("member_left", json!(member)),
+        WatchEvent::MemberForgotten(forgotten) => ("member_forgotten", json!(forgotten)),
+        WatchEvent::UserEvent(event) => ("user_event", json!(event)),
+        WatchEvent::Leaving => ("leaving", json!({})),
+        _ => return Ok(String::new()),
+    };
+    json_line(&json!({ "id": id, "event": name, "data": data }))
+}
+
+fn for_people(event: &WatchEvent) -> String {
+    let member = |what: &str, member: &Member| {
+        let clock = moment::clock(&member.since);
+        format!("{clock}  {what:<9}  {}  {}\n", member.name, member.address)
+    };
+    match event {
+        WatchEvent::Reset(list) => list
+            .members
+            .iter()
+            .map(|each| member(each.state.as_str(), each))
+            .collect(),
+        WatchEvent::MemberAlive(who)
+        | WatchEvent::MemberSuspect(who)
+        | WatchEvent::MemberFailed(who)
+        | WatchEvent::MemberLeft(who) => member(who.state.as_str(), who),
+        WatchEvent::MemberForgotten(gone) => {
+            format!(
+                "{} ({})\n",
+                member("forgotten", &gone.member).trim_end(),
+                gone.reason
+            )
+        }
+        WatchEvent::UserEvent(event) => user_event(event),
+        WatchEvent::Leaving => "the asked node is leaving; nothing follows\n".into(),
+        _ => String::new(),
+    }
+}
+
+fn user_event(event: &UserEvent) -> String {
+    let payload = events::payload(event);
+    let clock = moment::clock(&event.at);
+    format!("{clock}  event      {}  {payload}\n", event.name)
+        .trim_end()
+        .to_owned()
+        + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn why_bo() -> Why {
+        serde_json::from_value(json!({
+            "member": {"id": "b0", "name": "bo", "role": "worker", "address": "127.0.0.1:7782",
+                "state": "failed", "incarnation": 7, "messages": 1, "version": "0.1.0",
+                "tags": {}, "rtt_ms": null, "since": "2026-11-23T02:16:26.123Z"},
+            "awareness": 2,
+            "story": [
+                {"at": "2026-11-23T02:16:25.000Z", "what": "accused", "by": "a1", "detail": "no ack"},
+                {"at": "2026-11-23T02:16:26.000Z", "what": "failed", "by": null, "detail": ""}
+            ]
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_story_names_accusers_and_the_judges_own_health() {
+        let names = BTreeMap::from([("a1".to_owned(), "ann".to_owned())]);
+        let text = story(&why_bo(), &names, 80, false);
+        assert_eq!(
+            text,
+            "bo is failed since 2026-11-23T02:16:26.123Z (incarnation 7, 127.0.0.1:7782)\n\
+             the asked node is not well itself (2 of 8): it waits longer\n\n\
+             AT        WHAT     BY         DETAIL\n\
+             02:16:25  accused  ann        no ack\n\
+             02:16:26  failed   this node\n"
+        );
+    }
+
+    #[test]
+    fn a_change_is_one_line_for_people_and_one_object_for_programs() {
+        let event = WatchEvent::MemberFailed(why_bo().member);
+        assert_eq!(
+            for_people(&event),
+            "02:16:26  failed     bo  127.0.0.1:7782\n"
+        );
+        let line = json_object(Some("r-7"), &event).unwrap();
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["event"], "member_failed");
+        assert_eq!(object["id"], "r-7");
+        assert_eq!(object["data"]["name"], "bo");
+    }
+}

@@ -1,0 +1,270 @@
+//! `dui run`: one node, from its settings to its goodbye.
+//!
+//! The order is the contract. Handlers first, then settings, sockets, node,
+//! API, and `ready` when all of them accept. At the end: no longer ready,
+//! drain, say goodbye while streams and requests finish, close.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use dui_node::core::Keyring;
+use dui_node::{Handle, LeaveOutcome, Node, Options, Port, bind_tcp};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::args::RunArgs;
+use crate::failure::{CONFIG, FAILED, Failure};
+use crate::log::{ALWAYS, Log};
+use crate::screen::Screen;
+use crate::settings::{Loaded, LogFormat, Settings, load, print};
+use crate::signals::{Asked, QUIT, Signals};
+use crate::{keys, place, plan};
+
+/// Runs a node until it is told to stop; the exit code.
+pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
+    let mut signals = Signals::install()
+        .map_err(|error| Failure::failed(format!("cannot handle signals: {error}")))?;
+    if let Some(parent) = args.parent {
+        leave_with(parent)?;
+    }
+    let loaded = loaded(&args)?;
+    let (keys, warning) = keyring(&loaded)?;
+    if args.print_config {
+        Screen::stdout().print(&print(&loaded, &keys))?;
+        return Ok(0);
+    }
+    let settings = &loaded.settings;
+    let log = Log::new(settings.log_format.value, settings.log_level.value);
+    log.install();
+    if let Some(warning) = warning {
+        tracing::warn!(target: "dui", event = "key_file_open", reason = warning);
+    }
+    let node = match Running::start(settings, keys).await {
+        Ok(node) => node,
+        Err(problem) if settings.log_format.value == LogFormat::Json => {
+            // Who reads JSON reads nothing else.
+            tracing::error!(target: ALWAYS, event = "start_failed", reason = problem);
+            return Err(Failure {
+                code: CONFIG,
+                text: String::new(),
+            });
+        }
+        Err(problem) => return Err(Failure::config(problem)),
+    };
+    node.serve(&mut signals, &args, &log, settings.drain.value)
+        .await
+}
+
+/// Asks the system for SIGTERM when the parent dies.
+fn leave_with(parent: i32) -> Result<(), Failure> {
+    prctl::set_pdeathsig(Signal::SIGTERM)
+        .map_err(|error| Failure::failed(format!("cannot follow the parent: {error}")))?;
+    // It may have died before we asked.
+    match getppid().as_raw() {
+        id if id == parent => Ok(()),
+        _ => Err(Failure::failed(format!("the parent {parent} is gone"))),
+    }
+}
+
+fn loaded(args: &RunArgs) -> Result<Loaded, Failure> {
+    let variable =
+        |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
+    load(&args.flags, &variable, args.config.as_deref())
+        .map_err(|problems| Failure::config(problems.join("\n")))
+}
+
+/// The cluster keys, and a warning about where they came from.
+fn keyring(loaded: &Loaded) -> Result<(Keyring, Option<String>), Failure> {
+    match (&loaded.key, &loaded.settings.key_file.value) {
+        (Some(text), _) => keys::parse(text)
+            .map(|keys| (keys, None))
+            .map_err(|(line, problem)| Failure::config(format!("DUI_KEY, line {line}: {problem}"))),
+        (None, Some(path)) => keys::read(path).map_err(Failure::config),
+        (None, None) => Ok((Keyring::default(), None)),
+    }
+}
+
+/// A node that serves.
+struct Running {
+    node: Node,
+    handle: Handle,
+    app: dui_api::App,
+    /// Servers of the client port; they end when `close` says so.
+    clients: JoinSet<()>,
+    close: watch::Sender<bool>,
+    /// Servers of the health port; they answer until the very end.
+    _health: JoinSet<()>,
+}
+
+impl Running {
+    async fn start(settings: &Settings, keys: Keyring) -> Result<Self, String> {
+        let here = place::candidates()?;
+        let options = plan::options(settings, keys, &here)?;
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        options.check().map_err(|error| text(&error))?;
+        let (bind, open) = (options.bind, options.insecure);
+        let clients = listen("client", bind, plan::port(&settings.client_port))?;
+        let probes = listen("health", bind, plan::port(&settings.health_port))?;
+        let (cluster, discovery) = (options.cluster.clone(), describe(&options));
+        let node = Node::start(options).await.map_err(|error| text(&error))?;
+        let handle = node.handle();
+        let this = handle.this().await.map_err(|error| text(&error))?;
+
+        let address = |listeners: &[TcpListener]| listeners[0].local_addr();
+        let api = dui_api::Settings {
+            open,
+            client_address: address(&clients).map_err(|error| text(&error))?,
+            health_address: address(&probes).map_err(|error| text(&error))?,
+        };
+        let app = dui_api::App::new(handle.clone(), api);
+        let (close, closing) = watch::channel(false);
+        let mut running = Self {
+            node,
+            handle,
+            app: app.clone(),
+            clients: JoinSet::new(),
+            close,
+            _health: JoinSet::new(),
+        };
+        for listener in clients {
+            let mut closing = closing.clone();
+            let closed = async move {
+                // An error: the sender is gone, and with it the node.
+                let _ = closing.wait_for(|closing| *closing).await;
+            };
+            let router = dui_api::client_router(app.clone());
+            running
+                .clients
+                .spawn(dui_api::serve(listener, router, closed));
+        }
+        for listener in probes {
+            let router = dui_api::health_router(app.clone());
+            let never = std::future::pending();
+            running
+                ._health
+                .spawn(dui_api::serve(listener, router, never));
+        }
+        tracing::info!(
+            target: ALWAYS, event = "ready", member = %this.member.name, id = %this.member.id,
+            address = %running.node.peer_address(), client = %api.client_address,
+            health = %api.health_address, discovery, cluster = %cluster,
+            incarnation = this.member.incarnation.0,
+        );
+        Ok(running)
+    }
+
+    /// Until the end, and its exit code.
+    async fn serve(
+        mut self,
+        signals: &mut Signals,
+        args: &RunArgs,
+        log: &Log,
+        drain: Duration,
+    ) -> Result<u8, Failure> {
+        loop {
+            let asked = tokio::select! {
+                asked = signals.next() => asked,
+                fatal = self.node.stopped() => {
+                    // The node's own log has said why.
+                    let code = if fatal.is_some() { CONFIG } else { FAILED };
+                    return Err(Failure { code, text: String::new() });
+                }
+            };
+            match asked {
+                Asked::Quit => return Ok(QUIT),
+                Asked::Reload => reload(args, log),
+                Asked::Leave { .. } => break,
+            }
+        }
+        tokio::select! {
+            code = self.goodbye(drain) => Ok(code),
+            code = signals.impatience(|| reload(args, log)) => Ok(code),
+        }
+    }
+
+    /// Leaves; the exit code.
+    async fn goodbye(&mut self, drain: Duration) -> u8 {
+        let already = self
+            .handle
+            .status()
+            .await
+            .is_ok_and(|status| status.leaving);
+        if !already {
+            tracing::info!(target: "dui", event = "leaving", drain_ms = drain.as_millis() as u64);
+            self.app.drain();
+            tokio::time::sleep(drain).await;
+        }
+        let finish = async {
+            self.close.send_replace(true);
+            while self.clients.join_next().await.is_some() {}
+        };
+        let (outcome, ()) = tokio::join!(self.handle.leave(), finish);
+        match outcome {
+            // Whoever had it leave before has been told how that went.
+            Ok(_) if already => 0,
+            Ok(LeaveOutcome { acked: 0, wanted }) if wanted > 0 => {
+                tracing::warn!(target: "dui", event = "leave_incomplete", wanted);
+                FAILED
+            }
+            Ok(_) => 0,
+            Err(error) => {
+                tracing::error!(target: "dui", event = "leave_failed", reason = %error);
+                FAILED
+            }
+        }
+    }
+}
+
+/// Takes over what may change while a node runs: the log level.
+fn reload(args: &RunArgs, log: &Log) {
+    match loaded(args) {
+        Ok(loaded) => {
+            let level = loaded.settings.log_level.value;
+            log.set_level(level);
+            tracing::info!(target: "dui", event = "reloaded", log_level = %level);
+        }
+        Err(failure) => {
+            tracing::error!(target: "dui", event = "reload_failed", reason = failure.text);
+        }
+    }
+}
+
+/// Listeners of a port at `bind`, and on this host's own loopback when `bind`
+/// is somewhere else: there `dui leave` and a health check need no address.
+fn listen(what: &str, bind: IpAddr, port: Port) -> Result<Vec<TcpListener>, String> {
+    let open = |ip, port| -> Result<TcpListener, String> {
+        let listener = bind_tcp(ip, port).map_err(|error| error.to_string())?;
+        TcpListener::from_std(listener).map_err(|error| error.to_string())
+    };
+    let first = open(bind, port)?;
+    let bound: SocketAddr = first.local_addr().map_err(|error| error.to_string())?;
+    if port.number != 0 && bound.port() != port.number {
+        tracing::info!(
+            target: "dui", event = "port_moved", port = what, from = port.number, to = bound.port(),
+        );
+    }
+    if bind.is_loopback() || bind.is_unspecified() {
+        return Ok(vec![first]);
+    }
+    let same = Port {
+        number: bound.port(),
+        asked: true,
+    };
+    Ok(vec![first, open(Ipv4Addr::LOCALHOST.into(), same)?])
+}
+
+/// The ways to find others, as `--discovery` writes them.
+fn describe(options: &Options) -> String {
+    let names = options.discovery.iter().map(|provider| match provider {
+        dui_node::Provider::Multicast => "multicast",
+        _ => "static",
+    });
+    match names.collect::<Vec<_>>().as_slice() {
+        [] => "none".into(),
+        names => names.join(","),
+    }
+}

@@ -1,0 +1,14 @@
+//! Process tests: stories about the real binary, on loopback.
+//!
+//! Every story has a cluster name and a discovery port of its own, so that
+//! stories that run at the same time do not meet.
+
+#![allow(clippy::unwrap_used)]
+
+mod asking;
+mod config;
+mod goodbye;
+mod hardship;
+mod meeting;
+mod town;
+mod up;

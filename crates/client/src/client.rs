@@ -1,0 +1,393 @@
+//! The client: one node's HTTP API as async methods.
+//!
+//! Connections are kept alive and shared by clones. Names are not resolved:
+//! a node serves only requests that address it by IP or as `localhost`
+//! (a web page must not drive it through a name of its own), so an address is
+//! an IP literal or `localhost`, which means 127.0.0.1.
+
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName};
+use hyper::http::uri::{Authority, Scheme, Uri};
+use hyper::{Method, Request, Response};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::path::{percent_encode, query};
+use crate::watch::{Watch, WatchFilter};
+use crate::{
+    Discovery, EventList, LeaveOutcome, Member, MemberList, MemberState, Problem, SelfInfo,
+    UserEvent, Why,
+};
+
+/// Wait for one answer unless told otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Wait for a leave: the node itself bounds it by its `--leave-timeout`.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Largest answer read. 1,024 events of 8 KiB, each byte escaped by JSON, fit.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A client of one node. Cloning is cheap and shares connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    address: String,
+    timeout: Duration,
+}
+
+/// One of the questions that the health port answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `/healthz`: the main loop turns.
+    Live,
+    /// `/startupz`: the sockets are bound.
+    Started,
+    /// `/readyz`: not leaving, and a peer or a discovery window was seen.
+    Ready,
+}
+
+impl Client {
+    /// A client of the node at `address`: `http://IP:PORT`, `http://localhost:PORT`
+    /// or the same without `http://`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`] when it is anything else.
+    pub fn new(address: &str) -> Result<Self, Error> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(TIMEOUT));
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(20))
+            .build(connector);
+        Ok(Self {
+            http,
+            address: base_url(address)?,
+            timeout: TIMEOUT,
+        })
+    }
+
+    /// Waits this long for each answer instead of [`TIMEOUT`] (5 s).
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The base URL: `http://IP:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The node about itself.
+    ///
+    /// # Errors
+    /// See [`Error`]; so for every method below.
+    pub async fn this(&self) -> Result<SelfInfo, Error> {
+        self.get("/v1/self").await
+    }
+
+    /// Members in these states, sorted by name; in every state when there are none.
+    pub async fn members(&self, states: &[MemberState]) -> Result<Vec<Member>, Error> {
+        let words: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+        let state = (!words.is_empty()).then(|| words.join(","));
+        let path = query("/v1/members", &[("state", state.as_deref())]);
+        Ok(self.get::<MemberList>(&path).await?.members)
+    }
+
+    /// One member, by id or by name.
+    pub async fn member(&self, id_or_name: &str) -> Result<Member, Error> {
+        self.get(&member_path(id_or_name, "")).await
+    }
+
+    /// Why a member is in its state, as the node knows it.
+    pub async fn why(&self, id_or_name: &str) -> Result<Why, Error> {
+        self.get(&member_path(id_or_name, "/why")).await
+    }
+
+    /// Which provider found whom.
+    pub async fn discovery(&self) -> Result<Discovery, Error> {
+        self.get("/v1/discovery").await
+    }
+
+    /// Publishes an event to every node: a name of 1 to 128 bytes without
+    /// control characters, a payload of at most 8 KiB.
+    pub async fn publish(&self, name: &str, payload: Vec<u8>) -> Result<UserEvent, Error> {
+        let request = Request::post(self.url(&event_path(name)))
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(Full::from(payload));
+        self.json(request, self.timeout).await
+    }
+
+    /// Events that are still kept, oldest first; with a name only those.
+    pub async fn events(&self, name: Option<&str>) -> Result<Vec<UserEvent>, Error> {
+        let path = name.map_or_else(|| "/v1/events".into(), event_path);
+        Ok(self.get::<EventList>(&path).await?.events)
+    }
+
+    /// What happens from now on, or from just after `last_event_id` (the `id`
+    /// of an earlier event) when the same process still knows what followed.
+    pub async fn watch(
+        &self,
+        filter: &WatchFilter,
+        last_event_id: Option<&str>,
+    ) -> Result<Watch, Error> {
+        const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+        let mut request = Request::get(self.url(&filter.path()));
+        if let Some(id) = last_event_id {
+            request = request.header(LAST_EVENT_ID, id);
+        }
+        let request = request.body(Full::default());
+        let answer = async { self.checked(self.send(request).await?).await };
+        let response = self.within(self.timeout, answer).await?;
+        Ok(Watch::new(response.into_body(), self.address.clone()))
+    }
+
+    /// Makes the node leave its cluster and waits until it has. Idempotent:
+    /// the node stays up in state `left` until it is stopped.
+    pub async fn leave(&self) -> Result<LeaveOutcome, Error> {
+        self.json(self.post("/v1/leave"), LEAVE_TIMEOUT).await
+    }
+
+    /// Removes a member for good and gives it as it was last seen. A member
+    /// that is alive or suspected only with `force`.
+    pub async fn forget(&self, id_or_name: &str, force: bool) -> Result<Member, Error> {
+        let path = member_path(id_or_name, "/forget");
+        let path = query(&path, &[("force", force.then_some("true"))]);
+        self.json(self.post(&path), self.timeout).await
+    }
+
+    /// Asks the health port; the client's address has to be that port's.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with the reason when the answer is no.
+    pub async fn probe(&self, probe: Probe) -> Result<(), Error> {
+        let path = match probe {
+            Probe::Live => "/healthz",
+            Probe::Started => "/startupz",
+            Probe::Ready => "/readyz",
+        };
+        self.get::<crate::Health>(path).await.map(|_| ())
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let request = Request::get(self.url(path)).body(Full::default());
+        self.json(request, self.timeout).await
+    }
+
+    fn post(&self, path: &str) -> RequestResult {
+        Request::builder()
+            .method(Method::POST)
+            .uri(self.url(path))
+            .body(Full::default())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        request: RequestResult,
+        timeout: Duration,
+    ) -> Result<T, Error> {
+        let answer = async {
+            let response = self.checked(self.send(request).await?).await?;
+            self.body(response).await
+        };
+        let body = self.within(timeout, answer).await?;
+        serde_json::from_slice(&body).map_err(|why| self.not_understood(why))
+    }
+
+    async fn within<T>(
+        &self,
+        timeout: Duration,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let late = |_| Error::Timeout {
+            address: self.address.clone(),
+            after: timeout,
+        };
+        tokio::time::timeout(timeout, answer).await.map_err(late)?
+    }
+
+    async fn send(&self, request: RequestResult) -> Result<Response<Incoming>, Error> {
+        let request = request.map_err(|why| Error::BadAddress {
+            given: why.to_string(),
+            why: "a part of the request cannot be sent",
+        })?;
+        self.http.request(request).await.map_err(|error| {
+            let address = self.address.clone();
+            let why = root_cause(&error);
+            if error.is_connect() {
+                Error::Unreachable { address, why }
+            } else {
+                Error::Broken { address, why }
+            }
+        })
+    }
+
+    /// The response if it tells of success, otherwise the problem it describes.
+    async fn checked(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = self.body(response).await?;
+        Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Error::Problem(Box::new(problem)),
+            Err(_) => self.not_understood(format_args!("status {status}")),
+        })
+    }
+
+    async fn body(&self, response: Response<Incoming>) -> Result<Bytes, Error> {
+        let limited = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        let collected = limited.collect().await.map_err(|why| Error::Broken {
+            address: self.address.clone(),
+            why: why.to_string(),
+        })?;
+        Ok(collected.to_bytes())
+    }
+
+    fn not_understood(&self, why: impl Display) -> Error {
+        Error::NotUnderstood {
+            address: self.address.clone(),
+            why: why.to_string(),
+        }
+    }
+}
+
+type RequestResult = Result<Request<Full<Bytes>>, hyper::http::Error>;
+
+fn member_path(id_or_name: &str, rest: &str) -> String {
+    format!("/v1/members/{}{rest}", percent_encode(id_or_name))
+}
+
+fn event_path(name: &str) -> String {
+    format!("/v1/events/{}", percent_encode(name))
+}
+
+/// What the system said in the end; the layers above only say that it did.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// `http://IP:PORT` of whatever form was given.
+fn base_url(given: &str) -> Result<String, Error> {
+    let bad = |why| Error::BadAddress {
+        given: given.into(),
+        why,
+    };
+    let text = given.trim_end_matches('/');
+    let uri = text.parse::<Uri>();
+    let uri = uri.map_err(|_| bad("give IP:PORT or http://IP:PORT"))?;
+    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+        return Err(bad("only http:// is spoken so far"));
+    }
+    if uri
+        .path_and_query()
+        .is_some_and(|path| path.as_str() != "/")
+    {
+        return Err(bad("give it without a path"));
+    }
+    let authority = uri.authority();
+    let authority = authority.ok_or_else(|| bad("give IP:PORT or http://IP:PORT"))?;
+    let host = host(authority).ok_or_else(|| bad("address the node by IP or as localhost"))?;
+    match authority.port_u16() {
+        Some(port) => Ok(format!("http://{host}:{port}")),
+        None => Err(bad("give it with a port")),
+    }
+}
+
+fn host(authority: &Authority) -> Option<String> {
+    let host = authority.host();
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    if host.eq_ignore_ascii_case("localhost") {
+        return Some(Ipv4Addr::LOCALHOST.to_string());
+    }
+    let v6 = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let is_ip = match v6 {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.parse::<Ipv4Addr>().is_ok(),
+    };
+    is_ip.then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_written_as_people_write_it() {
+        for (given, base) in [
+            ("http://127.0.0.1:7777", "http://127.0.0.1:7777"),
+            ("http://127.0.0.1:7777/", "http://127.0.0.1:7777"),
+            ("127.0.0.1:7777", "http://127.0.0.1:7777"),
+            ("localhost:7777", "http://127.0.0.1:7777"),
+            ("http://[::1]:7777", "http://[::1]:7777"),
+        ] {
+            assert_eq!(base_url(given).unwrap(), base);
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_work_is_refused_with_one_that_does() {
+        for given in [
+            "",
+            "127.0.0.1",
+            "https://127.0.0.1:7777",
+            "http://example.org:7777",
+            "http://ann@127.0.0.1:7777",
+            "http://127.0.0.1:7777/v1",
+            "http://127.0.0.1:70000",
+            "not an address",
+        ] {
+            let error = base_url(given).unwrap_err().to_string();
+            assert!(error.contains("http://127.0.0.1:7777"), "{given}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_home_says_where_and_how_to_start_a_node() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let client = Client::new(&address.to_string()).unwrap();
+        let error = client.this().await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains(&address.to_string()) && text.contains("dui run"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_node_that_never_answers_is_given_up() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = Client::new(&address.to_string()).unwrap();
+        let client = client.with_timeout(Duration::from_millis(50));
+        let error = client.this().await.unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    }
+}

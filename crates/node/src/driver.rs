@@ -1,0 +1,191 @@
+//! Driver: the one task of a node, which waits for whatever happens next.
+//!
+//! It owns the core and everything that feeds it, so nothing needs a lock, and
+//! a node that has nothing to do costs nothing: there is no tick. What comes
+//! in bursts is taken in batches, but never so much that others wait long.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dui_core::{Fatal, Input};
+use tokio::io::Ready;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock;
+use crate::discovery::Find;
+use crate::handle::Request;
+use crate::shell::Shell;
+use crate::streams::{Listener, StreamEvent};
+use crate::udp::{self, PeerSocket, Readiness};
+
+/// Packets of one kind handled before others get their turn.
+const BATCH_MAX: usize = 64;
+
+/// A node at work.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) shell: Shell,
+    pub(crate) udp: Arc<PeerSocket>,
+    /// `None` where streams must not be used.
+    pub(crate) listener: Option<Listener>,
+    pub(crate) stream_events: mpsc::Receiver<StreamEvent>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    /// Resolves when the node is to stop, or its owner is gone.
+    pub(crate) stop: oneshot::Receiver<()>,
+}
+
+/// What the driver waits for.
+enum Wake<'a> {
+    Packets(io::Result<Readiness<'a>>),
+    Found(Find),
+    Accepted((TcpStream, SocketAddr)),
+    Stream(StreamEvent),
+    Request(Request),
+    Timer,
+    Stop,
+}
+
+impl Driver {
+    /// Runs the node until it is told to stop, or until the core says that it
+    /// cannot go on.
+    pub(crate) async fn run(self) -> Option<Fatal> {
+        let Self {
+            mut shell,
+            udp,
+            mut listener,
+            mut stream_events,
+            mut requests,
+            mut stop,
+        } = self;
+        let mut buffer = udp::receive_buffer();
+        let timer = sleep_until(Instant::now());
+        tokio::pin!(timer);
+        // What the timer was set for: resetting it costs more than comparing.
+        let mut armed_for = None;
+
+        shell.carry_out().await;
+        while shell.fatal.is_none() {
+            let next = shell.next_timer();
+            if armed_for != Some(next) {
+                timer.as_mut().reset(clock::instant_of(next));
+                armed_for = Some(next);
+            }
+            let wake = tokio::select! {
+                ready = udp.ready() => Wake::Packets(ready),
+                find = shell.discovery.next(&mut buffer) => Wake::Found(find),
+                accepted = accept(&mut listener) => Wake::Accepted(accepted),
+                Some(event) = stream_events.recv() => Wake::Stream(event),
+                Some(request) = requests.recv() => Wake::Request(request),
+                () = &mut timer => Wake::Timer,
+                _ = &mut stop => Wake::Stop,
+            };
+            match wake {
+                Wake::Packets(Ok(ready)) => {
+                    take_packets(&mut shell, &udp, ready, &mut buffer).await;
+                }
+                // The runtime shuts down, and the sockets with it.
+                Wake::Packets(Err(_)) | Wake::Stop => break,
+                Wake::Found(find) => take_finds(&mut shell, find, &mut buffer).await,
+                Wake::Accepted((socket, from)) => {
+                    if let Some(stream) = shell.streams.accept(socket, from) {
+                        shell.tell(Input::StreamAccepted { stream, from }).await;
+                    }
+                }
+                Wake::Stream(event) => take_stream_event(&mut shell, event).await,
+                Wake::Request(request) => shell.serve(request).await,
+                // It was set for something that is due, which is done below.
+                Wake::Timer => armed_for = None,
+            }
+            shell.take_due_timers().await;
+        }
+        shell.finish().await
+    }
+}
+
+/// The next accepted connection; never where nobody listens.
+async fn accept(listener: &mut Option<Listener>) -> (TcpStream, SocketAddr) {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => pending().await,
+    }
+}
+
+/// Refusals and packets, as many as have come.
+async fn take_packets(
+    shell: &mut Shell,
+    udp: &PeerSocket,
+    mut ready: Readiness<'_>,
+    buffer: &mut [u8],
+) {
+    if ready.ready().is_error() {
+        let mut drained = false;
+        for _ in 0..BATCH_MAX {
+            let Some(peer) = udp.refusal() else {
+                drained = true;
+                break;
+            };
+            shell.tell(Input::Unreachable { peer }).await;
+        }
+        if drained {
+            PeerSocket::drained(&mut ready, Ready::ERROR);
+        }
+    }
+    for _ in 0..BATCH_MAX {
+        let Some((length, from)) = udp.receive(buffer) else {
+            PeerSocket::drained(&mut ready, Ready::READABLE);
+            return;
+        };
+        let bytes = &buffer[..length];
+        shell.tell(Input::Datagram { from, bytes }).await;
+    }
+    yield_now().await;
+}
+
+/// Beacons and addresses, as many as have come.
+async fn take_finds(shell: &mut Shell, first: Find, buffer: &mut [u8]) {
+    let mut find = first;
+    for _ in 0..BATCH_MAX {
+        let input = match find {
+            Find::Beacon {
+                provider,
+                from,
+                length,
+            } => Input::Beacon {
+                from,
+                bytes: &buffer[..length],
+                provider,
+            },
+            Find::Candidates {
+                provider,
+                addresses,
+            } => Input::Candidates {
+                provider,
+                addresses,
+            },
+        };
+        shell.tell(input).await;
+        match shell.discovery.try_next(buffer) {
+            Some(next) => find = next,
+            None => return,
+        }
+    }
+    yield_now().await;
+}
+
+async fn take_stream_event(shell: &mut Shell, event: StreamEvent) {
+    match shell.streams.admit(event) {
+        Some(StreamEvent::Frame(stream, frame)) => {
+            let bytes = &frame[..];
+            shell.tell(Input::StreamFrame { stream, bytes }).await;
+        }
+        Some(StreamEvent::Ended(stream, how)) => {
+            shell.tell(Input::StreamEnded { stream, how }).await;
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,235 @@
+//! Node: from options to a running driver, and the way to stop it.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+
+use dui_core::{Config, Fatal, Incarnation, NodeId, Peer, RunId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::binding::Binding;
+use crate::clock;
+use crate::discovery::Discovery;
+use crate::driver::Driver;
+use crate::error::StartError;
+use crate::handle::Handle;
+use crate::history::History;
+use crate::names;
+use crate::options::Options;
+use crate::ports;
+use crate::shell::Shell;
+use crate::storage::{State, Store, Writer};
+use crate::streams::{Listener, Streams};
+use crate::udp::PeerSocket;
+
+/// Questions of handles that wait for a busy driver; more wait at the handle.
+const REQUESTS_MAX: usize = 64;
+
+/// A started node. Dropping it stops it at once, without leaving, as
+/// [`Node::stop`] does.
+#[derive(Debug)]
+pub struct Node {
+    handle: Handle,
+    peer_address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    driver: JoinHandle<Option<Fatal>>,
+    /// What the driver came to, once it has stopped.
+    outcome: Option<Option<Fatal>>,
+}
+
+impl Node {
+    /// Binds, loads the data directory, starts the driver task on the current
+    /// tokio runtime (with time and I/O enabled). On return the node's sockets
+    /// accept; it may not have found anybody yet.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then, and every text says what to do.
+    pub async fn start(options: Options) -> Result<Node, StartError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(StartError::NoRuntime);
+        }
+        let binding = Binding::of(&options)?;
+        let (udp, listener) = ports::bind_peer(binding.bind, options.peer_port, binding.streams)?;
+        let peer_address = local_address(&udp)?;
+        let socket = |source| StartError::Socket {
+            address: peer_address,
+            source,
+        };
+        let udp = Arc::new(PeerSocket::new(udp).map_err(socket)?);
+        let listener = listener.map(Listener::new).transpose().map_err(socket)?;
+        let (state, store) = remember(options.data_dir.as_deref())?;
+        let id = state.id;
+
+        let config = Config {
+            cluster: options.cluster,
+            name: options.name.unwrap_or_else(|| names::of(id)),
+            role: options.role,
+            version: env!("CARGO_PKG_VERSION").into(),
+            id,
+            run: RunId(clock::fresh_u128().map_err(StartError::Entropy)?),
+            incarnation: state.incarnation,
+            address: SocketAddr::new(binding.advertise, peer_address.port()),
+            keys: options.keys,
+            streams: binding.streams,
+            known: state.known,
+            forgotten: state.forgotten,
+            probe_interval: options.probe_interval,
+        };
+        let seed = clock::entropy().map_err(StartError::Entropy)?;
+        let peer = Peer::new(config, clock::now(), seed);
+
+        // Bound to every address, the advertised one tells the interface.
+        let interface = if binding.bind.is_unspecified() {
+            binding.advertise
+        } else {
+            binding.bind
+        };
+        let discovery_port = options.discovery_port.number;
+        let discovery = Discovery::start(&options.discovery, interface, discovery_port);
+        let (streams, stream_events) = Streams::new(binding.bind, binding.streams);
+        let history = Arc::new(History::default());
+        let (asks, requests) = mpsc::channel(REQUESTS_MAX);
+        let (stop, stopping) = oneshot::channel();
+        let driver = Driver {
+            shell: Shell::new(
+                peer,
+                udp.clone(),
+                streams,
+                discovery,
+                store.map(|store| Writer::start(store, id)),
+                history.clone(),
+                options.leave_timeout,
+            ),
+            udp,
+            listener,
+            stream_events,
+            requests,
+            stop: stopping,
+        };
+        Ok(Node {
+            handle: Handle::new(asks, history),
+            peer_address,
+            stop,
+            driver: tokio::spawn(driver.run()),
+            outcome: None,
+        })
+    }
+
+    /// A way to ask this node, as many as you like.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The bound peer address (UDP and TCP share the number).
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// Resolves when the driver has stopped by itself: `Some(fatal)` when the
+    /// core said the node cannot go on (exit 78). Cancel safe; says the same
+    /// again when asked again.
+    pub async fn stopped(&mut self) -> Option<Fatal> {
+        if self.outcome.is_none() {
+            let joined = (&mut self.driver).await;
+            self.outcome = Some(joined.unwrap_or_else(|error| {
+                tracing::error!(target: "dui", event = "driver_died", %error);
+                None
+            }));
+        }
+        self.outcome.clone().flatten()
+    }
+
+    /// Stops at once, without leaving, and lets the data directory go. Peers
+    /// notice that the node has failed.
+    pub async fn stop(self) {
+        let Self {
+            stop,
+            driver,
+            outcome,
+            ..
+        } = self;
+        drop(stop);
+        if outcome.is_none() {
+            // Whatever it came to, it is over.
+            let _ = driver.await;
+        }
+    }
+}
+
+/// Who this node is, by its data directory if it has one: a higher
+/// incarnation than ever before, written down before anybody is told.
+fn remember(dir: Option<&Path>) -> Result<(State, Option<Store>), StartError> {
+    let (store, kept) = match dir {
+        Some(dir) => {
+            let (store, kept) = Store::open(dir)?;
+            (Some(store), kept)
+        }
+        None => (None, None),
+    };
+    let last = kept.as_ref().map(|state| state.incarnation);
+    let incarnation = Incarnation::at_start(clock::wall_ms(), last);
+    let state = match kept {
+        Some(kept) => State {
+            incarnation,
+            ..kept
+        },
+        None => State {
+            id: NodeId(clock::fresh_u128().map_err(StartError::Entropy)?),
+            incarnation,
+            known: Vec::new(),
+            forgotten: Vec::new(),
+        },
+    };
+    if let Some(store) = &store {
+        store.save_at_start(&state)?;
+    }
+    Ok((state, store))
+}
+
+fn local_address(udp: &UdpSocket) -> Result<SocketAddr, StartError> {
+    udp.local_addr().map_err(|source| StartError::Socket {
+        address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn an_id_lives_as_long_as_its_directory_and_its_incarnation_only_grows() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut last = None;
+        for _ in 0..3 {
+            let (state, _store) = remember(Some(dir.path())).unwrap();
+            let (id, incarnation) = *last.get_or_insert((state.id, Incarnation(0)));
+            assert_eq!(state.id, id);
+            assert!(state.incarnation > incarnation);
+            last = Some((id, state.incarnation));
+        }
+    }
+
+    #[test]
+    fn outside_of_a_runtime_a_start_fails_without_a_panic() {
+        let mut start = std::pin::pin!(Node::start(Options::default()));
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(started) = start.as_mut().poll(&mut context) else {
+            panic!("nothing to wait for");
+        };
+        assert!(matches!(started, Err(StartError::NoRuntime)));
+    }
+
+    #[test]
+    fn without_a_directory_every_start_is_a_new_node() {
+        let (first, _) = remember(None).unwrap();
+        let (second, _) = remember(None).unwrap();
+        assert_ne!(first.id, second.id);
+    }
+}

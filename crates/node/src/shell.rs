@@ -1,0 +1,212 @@
+//! Shell: the core, and the hands that carry out its decisions in their order.
+//!
+//! The order is the contract: what is to be remembered urgently is durable
+//! before anything that the core decided after it leaves the node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dui_core::{EndOfStream, Event, Fatal, Input, MemberState, Mono, Output, Peer, StreamId};
+
+use crate::clock;
+use crate::discovery::Discovery;
+use crate::handle::{LeaveOutcome, Request};
+use crate::history::History;
+use crate::journal;
+use crate::leave::Leave;
+use crate::storage::Writer;
+use crate::streams::Streams;
+use crate::udp::PeerSocket;
+
+/// The core and everything that it decides about.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    peer: Peer,
+    udp: Arc<PeerSocket>,
+    pub(crate) streams: Streams,
+    pub(crate) discovery: Discovery,
+    /// `None` without a data directory.
+    storage: Option<Writer>,
+    history: Arc<History>,
+    leave_timeout: Duration,
+    leave: Leave,
+    /// When the core wants to be called; `None` once it was.
+    wake_at: Option<Mono>,
+    /// Why the node cannot go on.
+    pub(crate) fatal: Option<Fatal>,
+    /// Streams that ended while an output was carried out: told afterwards.
+    ended: Vec<(StreamId, EndOfStream)>,
+}
+
+impl Shell {
+    pub(crate) fn new(
+        peer: Peer,
+        udp: Arc<PeerSocket>,
+        streams: Streams,
+        discovery: Discovery,
+        storage: Option<Writer>,
+        history: Arc<History>,
+        leave_timeout: Duration,
+    ) -> Self {
+        Self {
+            peer,
+            udp,
+            streams,
+            discovery,
+            storage,
+            history,
+            leave_timeout,
+            leave: Leave::default(),
+            wake_at: None,
+            fatal: None,
+            ended: Vec::new(),
+        }
+    }
+
+    /// The earlier of the core's timer and our own.
+    pub(crate) fn next_timer(&self) -> Option<Mono> {
+        let give_up_at = self.leave.give_up_at();
+        self.wake_at.into_iter().chain(give_up_at).min()
+    }
+
+    /// Hands one input to the core and carries out what follows.
+    pub(crate) async fn tell(&mut self, input: Input<'_>) {
+        if self.wake_up() {
+            self.peer.handle(clock::now(), input);
+            self.carry_out().await;
+        }
+    }
+
+    /// Does what a handle asks.
+    pub(crate) async fn serve(&mut self, request: Request) {
+        if !self.wake_up() {
+            return;
+        }
+        let now = clock::now();
+        match request {
+            Request::Ask(question) => question(&mut self.peer, now),
+            Request::Leave(reply) => {
+                if self.leave.ask(reply, now.mono + self.leave_timeout) {
+                    self.history.leaving();
+                    self.peer.leave(now);
+                }
+            }
+        }
+        self.carry_out().await;
+    }
+
+    /// Calls the core if its time has come, and gives a leave up if its has.
+    pub(crate) async fn take_due_timers(&mut self) {
+        let now = clock::mono();
+        if self.wake_at.is_some_and(|at| at <= now) {
+            self.wake_at = None;
+            self.tell(Input::Timeout).await;
+        }
+        if self.leave.give_up_at().is_some_and(|at| at <= now) {
+            let wanted = self.others_alive();
+            tracing::warn!(
+                target: "dui", event = "leave_timeout", wanted,
+                remedy = "peers find out by themselves; raise --leave-timeout for a slow network",
+            );
+            self.leave.finish(LeaveOutcome { acked: 0, wanted });
+        }
+    }
+
+    /// Carries out everything that the core has decided.
+    pub(crate) async fn carry_out(&mut self) {
+        loop {
+            while let Some(output) = self.peer.poll_output() {
+                self.carry_out_one(output).await;
+            }
+            let Some((stream, how)) = self.ended.pop() else {
+                return;
+            };
+            let ended = Input::StreamEnded { stream, how };
+            self.peer.handle(clock::now(), ended);
+        }
+    }
+
+    /// Ends the streams of events and writes down what is left.
+    pub(crate) async fn finish(self) -> Option<Fatal> {
+        self.history.close();
+        if let Some(storage) = self.storage {
+            storage.finish().await;
+        }
+        self.fatal
+    }
+
+    /// Lets the core know first when the process was suspended. `false` when
+    /// the system has no entropy to go on with: a node that might repeat a
+    /// nonce must not speak, so it stays deaf until there is some.
+    fn wake_up(&mut self) -> bool {
+        let now = clock::now();
+        if !self.peer.slept(now) {
+            return true;
+        }
+        match clock::entropy() {
+            Ok(seed) => {
+                self.peer.handle(now, Input::Thawed { seed });
+                true
+            }
+            Err(error) => {
+                tracing::error!(target: "dui", event = "no_entropy", %error);
+                false
+            }
+        }
+    }
+
+    async fn carry_out_one(&mut self, output: Output) {
+        match output {
+            Output::Send { to, bytes } => self.udp.send(to, &bytes),
+            Output::Beacon { bytes } => self.discovery.announce(&bytes),
+            Output::StreamOpen { stream, to } => {
+                let opened = self.streams.open(stream, to);
+                self.note_end(stream, opened);
+            }
+            Output::StreamSend { stream, bytes } => {
+                let sent = self.streams.send(stream, &bytes);
+                self.note_end(stream, sent);
+            }
+            Output::StreamClose { stream } => self.streams.close(stream),
+            Output::Persist(record) => {
+                if let Some(storage) = &mut self.storage {
+                    storage.write(record).await;
+                }
+            }
+            Output::Event(event) => self.take_event(event),
+            Output::WakeAt { at, why } => {
+                tracing::trace!(target: "dui", event = "wake_at", ?at, ?why);
+                self.wake_at = Some(at);
+            }
+        }
+    }
+
+    fn note_end(&mut self, stream: StreamId, result: Result<(), EndOfStream>) {
+        if let Err(how) = result {
+            self.ended.push((stream, how));
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        journal::tell(&event);
+        match &event {
+            Event::Left { acked, wanted } => self.leave.finish(LeaveOutcome {
+                acked: *acked,
+                wanted: *wanted,
+            }),
+            Event::Fatal(fatal) => self.fatal = Some(fatal.clone()),
+            _ => {}
+        }
+        self.history.add(event);
+    }
+
+    fn others_alive(&self) -> usize {
+        let own = self.peer.this().member.id;
+        let members = self.peer.members();
+        let alive = |state| matches!(state, MemberState::Alive | MemberState::Suspect);
+        members
+            .iter()
+            .filter(|member| member.id != own && alive(member.state))
+            .count()
+    }
+}

@@ -1,0 +1,215 @@
+//! Streams: TCP connections that carry whole frames, one small task each.
+//!
+//! The driver never waits for a stream. What it sends goes into a bounded
+//! queue, and a stream whose queue is full is broken; what a stream received
+//! waits in a bounded channel until the driver takes it, which stops its
+//! reading and, in the end, the other side.
+
+mod admission;
+mod connection;
+mod frame;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use dui_core::{EndOfStream, StreamId};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+use admission::Admission;
+use frame::{FRAME_BYTES_MAX, Outgoing};
+
+/// Frames that wait for a slow peer; one more breaks the stream.
+const QUEUE_FRAMES_MAX: usize = 64;
+
+/// Events of all streams that wait for a busy driver.
+const EVENTS_MAX: usize = 64;
+
+/// How long no connection is accepted after the system had none to give.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a stream tells the driver.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StreamEvent {
+    /// A whole frame, without its length.
+    Frame(StreamId, Vec<u8>),
+    /// Nothing more will come.
+    Ended(StreamId, EndOfStream),
+}
+
+/// All streams of a node.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    open: HashMap<StreamId, Open>,
+    events: mpsc::Sender<StreamEvent>,
+    admission: Admission,
+    /// Odd numbers, for those that we accept.
+    next_accepted: u64,
+    /// Streams connect from this address, so that the other side sees the
+    /// node where it knows it.
+    source: IpAddr,
+    /// `false`: none is opened and none accepted.
+    enabled: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    frames: mpsc::Sender<Outgoing>,
+    task: AbortHandle,
+}
+
+impl Streams {
+    /// No stream yet; their events arrive at the receiver.
+    pub(crate) fn new(source: IpAddr, enabled: bool) -> (Self, mpsc::Receiver<StreamEvent>) {
+        let (events, received) = mpsc::channel(EVENTS_MAX);
+        let streams = Self {
+            open: HashMap::new(),
+            events,
+            admission: Admission::default(),
+            next_accepted: 1,
+            source,
+            enabled,
+        };
+        (streams, received)
+    }
+
+    /// Connects. Frames may be sent at once and wait.
+    ///
+    /// # Errors
+    /// [`EndOfStream::Broken`] where streams must not be used.
+    pub(crate) fn open(&mut self, stream: StreamId, to: SocketAddr) -> Result<(), EndOfStream> {
+        if !self.enabled {
+            return Err(EndOfStream::Broken);
+        }
+        let events = self.events.clone();
+        let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let source = self.source;
+        let task = tokio::spawn(async move {
+            let how = match connection::connect(source, to).await {
+                Ok(socket) => connection::run(stream, socket, queue, &events, None).await,
+                Err(how) => Some(how),
+            };
+            connection::report(stream, how, &events).await;
+        });
+        let task = task.abort_handle();
+        self.open.insert(stream, Open { frames, task });
+        Ok(())
+    }
+
+    /// Takes over an accepted connection; `None` where there are too many
+    /// (then it is closed).
+    pub(crate) fn accept(&mut self, socket: TcpStream, from: SocketAddr) -> Option<StreamId> {
+        let Some(admitted) = self.admission.admit(from.ip()) else {
+            tracing::debug!(target: "dui", event = "stream_not_admitted", %from);
+            return None;
+        };
+        let stream = StreamId(self.next_accepted);
+        self.next_accepted += 2;
+        let events = self.events.clone();
+        let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let task = tokio::spawn(async move {
+            let first_frame_by = Instant::now() + connection::FIRST_FRAME_TIMEOUT;
+            let how = connection::run(stream, socket, queue, &events, Some(first_frame_by)).await;
+            drop(admitted);
+            connection::report(stream, how, &events).await;
+        });
+        let task = task.abort_handle();
+        self.open.insert(stream, Open { frames, task });
+        Some(stream)
+    }
+
+    /// Sends one frame; to a stream that is gone, nothing.
+    ///
+    /// # Errors
+    /// [`EndOfStream::Broken`] when the frame is too large or too many wait:
+    /// the stream is gone then.
+    pub(crate) fn send(&mut self, stream: StreamId, frame: &[u8]) -> Result<(), EndOfStream> {
+        let Some(open) = self.open.get(&stream) else {
+            return Ok(());
+        };
+        if frame.len() <= FRAME_BYTES_MAX {
+            match open.frames.try_send(Outgoing::new(frame)) {
+                // A task that has just ended tells so itself.
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return Ok(()),
+                Err(mpsc::error::TrySendError::Full(_)) => {}
+            }
+        }
+        open.task.abort();
+        self.open.remove(&stream);
+        Err(EndOfStream::Broken)
+    }
+
+    /// Closes a stream after what was sent before.
+    pub(crate) fn close(&mut self, stream: StreamId) {
+        // The task sees its queue end, flushes and says FIN.
+        self.open.remove(&stream);
+    }
+
+    /// `event`, unless it is of a stream that was closed meanwhile.
+    pub(crate) fn admit(&mut self, event: StreamEvent) -> Option<StreamEvent> {
+        let current = match &event {
+            StreamEvent::Frame(stream, _) => self.open.contains_key(stream),
+            StreamEvent::Ended(stream, _) => self.open.remove(stream).is_some(),
+        };
+        current.then_some(event)
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        // A stopped node says nothing more: its sockets simply close.
+        for open in self.open.values() {
+            open.task.abort();
+        }
+    }
+}
+
+/// Accepts connections.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listener: TcpListener,
+    paused_until: Option<Instant>,
+}
+
+impl Listener {
+    /// Takes over a bound, non-blocking listener.
+    ///
+    /// # Errors
+    /// Outside of a tokio runtime.
+    pub(crate) fn new(listener: std::net::TcpListener) -> io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::from_std(listener)?,
+            paused_until: None,
+        })
+    }
+
+    /// The next connection. Cancel safe.
+    pub(crate) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            if let Some(until) = self.paused_until {
+                sleep_until(until).await;
+                self.paused_until = None;
+            }
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of file descriptors, most likely: the connection
+                    // stays in the backlog, and asking again at once would spin.
+                    tracing::warn!(
+                        target: "dui", event = "accept_failed", %error,
+                        remedy = "raise the limit of open files (ulimit -n)",
+                    );
+                    self.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! Stories of whole nodes, several in one process, over real sockets on loopback.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod cluster;
+mod examples;
+mod town;
