@@ -13,9 +13,8 @@ mod outbox;
 mod spread;
 mod streams;
 mod sync;
-mod types;
 
-pub use types::*;
+pub use crate::types::*;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

@@ -9,8 +9,8 @@ use super::{ITEMS_MAX, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay, R
 use super::{Rumor, RumorId, RumorIds, Subject, VERSION_BYTES_MAX, Verdict, proto};
 use crate::clock::Timestamp;
 use crate::id::{ClusterName, Incarnation, MessageCounter, NAME_BYTES_MAX, NodeId, RunId};
-use crate::peer::{MemberState, Role, UserEvent};
 use crate::reconcile::{Fingerprint, Key, Range, RangeBody};
+use crate::types::{MemberState, Role, UserEvent};
 
 /// Why a packet was not understood. Nothing was acted on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,8 +7,8 @@ use prost::Message;
 use super::{Beacon, Body, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Rumor};
 use super::{RumorIds, Subject, Verdict, proto};
 use crate::id::ClusterName;
-use crate::peer::{MemberState, Role, UserEvent};
 use crate::reconcile::{Key, Range, RangeBody};
+use crate::types::{MemberState, Role, UserEvent};
 
 impl Packet {
     /// The bytes that go inside the seal.

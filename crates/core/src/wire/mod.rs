@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 
 use crate::clock::Timestamp;
 use crate::id::{Incarnation, MessageCounter, NodeId, NodeName, RunId};
-use crate::peer::{Role, UserEvent};
 use crate::reconcile::{Key, Range};
+use crate::types::{Role, UserEvent};
 
 pub use decode::DecodeError;
 pub(crate) use decode::valid_event_name;
@@ -245,7 +245,7 @@ pub struct MemberRecord {
     /// What it said about itself.
     pub info: MemberInfo,
     /// What the sender believes.
-    pub state: crate::peer::MemberState,
+    pub state: crate::types::MemberState,
 }
 
 /// Asks to find out whether a member has crashed.
