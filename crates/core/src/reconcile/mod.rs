@@ -169,9 +169,9 @@ fn describe(
         return;
     }
     let parts = count.div_ceil(PART_KEYS).min(PARTS_MAX);
-    // Every part but the first begins at a key of ours. All but the last hold
-    // as many keys, so each has fewer than the whole: that is why it ends.
-    let starts = (1..parts).filter_map(|i| set.nth(lo, hi, count / parts * i));
+    // Every part but the first begins at a key of ours, and each holds fewer
+    // than the whole: that is why it ends.
+    let starts = (1..parts).filter_map(|i| set.nth(lo, hi, count * i / parts));
     let mut part_lo = *lo;
     for next in starts.map(Some).chain([None]) {
         let part_hi = next.map_or(*hi, predecessor);

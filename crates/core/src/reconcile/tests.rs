@@ -123,14 +123,25 @@ fn two_islands_of_thousands_become_one_for_little_more_than_their_names() {
     assert!(talk.bytes <= 2 * 8_000 * 24, "{} bytes", talk.bytes);
 }
 
+/// Keys that differ in the last bytes only, as those of one id do.
+fn number(n: u64) -> Key {
+    let mut key = [7; 24];
+    key[16..].copy_from_slice(&n.to_be_bytes());
+    key
+}
+
+#[test]
+fn what_happened_since_one_was_cut_off_is_not_cut_into_parts() {
+    let ann = (0..500).map(number).collect();
+    let bo = (0..1_500).map(number).collect();
+    let talk = Talk::between(ann, bo);
+    assert!(talk.agree());
+    assert!(talk.messages <= 3, "{} messages", talk.messages);
+    assert!(talk.bytes <= 2_000, "{} bytes", talk.bytes);
+}
+
 #[test]
 fn neighbouring_keys_are_told_apart() {
-    // The numbers of one id differ in the last bytes only.
-    let number = |n: u64| {
-        let mut key = [7; 24];
-        key[16..].copy_from_slice(&n.to_be_bytes());
-        key
-    };
     let ann = (0..1_000).map(number).collect();
     let bo = (0..1_000).filter(|n| n % 97 != 3).map(number).collect();
     assert!(Talk::between(ann, bo).agree());
@@ -245,6 +256,7 @@ proptest! {
         prop_assert!(answer.theirs_missing.len() <= ours.len());
         prop_assert!(answer.theirs_missing.iter().all(|key| ours.contains(key)));
         prop_assert!(answer.ours_missing.iter().all(|key| !ours.contains(key)));
+        prop_assert!(answer.ours_missing.is_sorted_by(|a, b| a < b));
         prop_assert!(answer.ours_missing.len() <= RANGES_MAX * KEYS_TAKEN_MAX);
         for range in &answer.reply {
             prop_assert!(range.lo <= range.hi);

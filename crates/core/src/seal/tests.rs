@@ -152,13 +152,13 @@ fn a_window_lost_for_want_of_room_takes_the_cookie_with_it() {
     let proof = ann.say("once", cookie);
     assert_eq!(bo.hear(&proof), news("once"));
 
-    let mut crowd = 100..;
-    while bo.seal.cookie() == cookie {
-        let mut other = Node::new(crowd.next().unwrap());
+    for n in 1..=WINDOWS_MAX {
+        assert_eq!(bo.seal.cookie(), cookie, "room for {n} more");
+        let mut other = Node::new(100 + n as u64);
         assert_eq!(bo.hear(&other.say("hi", cookie)), news("hi"));
     }
-    assert!(bo.seal.windows.len() <= WINDOWS_MAX);
     let fresh = bo.seal.cookie();
+    assert_ne!(fresh, cookie);
     assert_eq!(bo.hear(&proof), Heard::Challenge(fresh));
     assert_eq!(bo.hear(&ann.say("twice", fresh)), news("twice"));
 }
@@ -213,6 +213,15 @@ fn nobody_proves_anything_by_handing_our_packets_back() {
     // salt, believe one another.
     let mut clone = Node::new(1);
     assert_eq!(clone.hear(&reflected), Heard::Refused(OpenError::Own));
+}
+
+#[test]
+fn two_runs_never_encrypt_with_the_same_key_stream() {
+    let (mut first_run, mut second_run) = (Node::new(1), Node::new(2));
+    let (a, b) = (first_run.say("same", 0), second_run.say("same", 0));
+    let header_bytes = PREFIX_BYTES + SALT_BYTES;
+    assert_eq!(a[header_bytes], b[header_bytes], "the same counter");
+    assert_ne!(a[header_bytes + 1..], b[header_bytes + 1..]);
 }
 
 #[test]

@@ -1,0 +1,54 @@
+# The two commands of the README, and what keeps them honest.
+#
+#   make run    build dui and watch three nodes find each other; ^C ends it
+#   make test   everything a change must pass; installs what it needs
+#   make fuzz   throw bytes at the codec and the peer, FUZZ_SECONDS each (60)
+#   make shows  measure what CHANGELOG.md promises, about an hour; see bench/shows
+#   make install  the release binary into ~/.cargo/bin
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := run
+.PHONY: run test install fuzz shows fmt clippy unit docs tools
+
+FUZZ_SECONDS ?= 60
+SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz
+
+run:
+	@cargo run -p dui-cli -- up
+
+install:
+	@cargo install --locked --path crates/cli
+
+# In the order in which a mistake is cheapest to hear of.
+test: tools fmt clippy unit docs
+
+fmt:
+	@cargo fmt --all --check
+
+clippy:
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+# Includes `tidy`, the rules that no compiler checks (see xtask).
+unit:
+	@cargo nextest run --workspace
+
+docs:
+	@cargo test --quiet --workspace --doc
+	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+
+# Does nothing, quietly, where everything is there.
+tools:
+	@xtask/tools
+
+fuzz:
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@for target in codec peer; do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10; \
+	done
+
+# All of them, even when one falls short; fails if any did.
+shows:
+	@short=""; \
+	for show in $(SHOWS); do bench/shows/$$show || short="$$short $$show"; done; \
+	test -z "$$short" || { echo "falls short:$$short"; exit 1; }

@@ -1,0 +1,710 @@
+//! Town: several peers in virtual time, over a network that tests can cut.
+//!
+//! Everything follows from the seed: latency, loss and every peer's
+//! randomness. A datagram to an address where no process lives comes back as
+//! port unreachable; a process that dies takes its streams with it.
+
+#![allow(dead_code, clippy::unwrap_used, unreachable_pub)] // each test file uses a part of it
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dui_core::{
+    Config, EndOfStream, Event, Input, Key, Keyring, MemberState, Mono, NodeId, Now, Output, Peer,
+    Record, Role, RunId, StreamId,
+};
+use dui_core::{Incarnation, Known};
+
+/// Wall clock at the start of every story, ms since the Unix epoch.
+const EPOCH_MS: u64 = 1_790_000_000_000;
+
+/// One process, dead or alive, at an address that stays.
+pub struct Resident {
+    pub name: String,
+    pub id: NodeId,
+    pub address: SocketAddr,
+    pub peer: Option<Peer>,
+    pub record: Option<Record>,
+    pub events: Vec<(Mono, Event)>,
+    stopped: bool,
+    wake: Option<Mono>,
+    runs: u64,
+    keys: Keyring,
+    cluster: String,
+    streams: bool,
+}
+
+#[derive(Debug)]
+enum Arrival {
+    Datagram {
+        to: usize,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Beacon {
+        to: usize,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Unreachable {
+        to: usize,
+        peer: SocketAddr,
+    },
+    Open {
+        from: usize,
+        stream: StreamId,
+        to: SocketAddr,
+    },
+    Frame {
+        to: usize,
+        stream: StreamId,
+        bytes: Vec<u8>,
+    },
+    End {
+        to: usize,
+        stream: StreamId,
+        how: EndOfStream,
+    },
+}
+
+/// The network and who lives on it.
+pub struct Town {
+    pub now: Mono,
+    pub residents: Vec<Resident>,
+    arrivals: BTreeMap<(Mono, u64), Arrival>,
+    /// Ends of streams: (resident, stream) to (resident, stream).
+    wires: BTreeMap<(usize, StreamId), (usize, StreamId)>,
+    cuts: BTreeSet<(usize, usize)>,
+    pub loss_percent: u64,
+    pub latency: Duration,
+    pub multicast: bool,
+    /// Whether dead ports answer (ICMP) and dying processes end their streams.
+    pub evidence: bool,
+    pub sent: u64,
+    /// Every datagram delivered, if recording.
+    pub recorded: Option<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>,
+    serial: u64,
+    random: u64,
+}
+
+impl Town {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: Mono::from_secs(1),
+            residents: Vec::new(),
+            arrivals: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            cuts: BTreeSet::new(),
+            loss_percent: 0,
+            latency: Duration::from_micros(500),
+            multicast: true,
+            evidence: true,
+            sent: 0,
+            recorded: None,
+            serial: 0,
+            random: seed ^ 0x5eed,
+        }
+    }
+
+    /// A town whose residents all start now and find one another.
+    pub fn of<const N: usize>(seed: u64, names: [&str; N]) -> Self {
+        let mut town = Self::new(seed);
+        for name in names {
+            town.move_in(name);
+        }
+        town.run(Duration::from_secs(3));
+        for name in names {
+            assert_eq!(
+                town.alive(name).len(),
+                N,
+                "{name} does not see all, seed {seed}"
+            );
+        }
+        town
+    }
+
+    /// `n` residents called n0, n1, …
+    pub fn of_size(seed: u64, n: usize) -> Self {
+        let mut town = Self::new(seed);
+        for place in 0..n {
+            town.move_in(&format!("n{place}"));
+        }
+        town.run(Duration::from_secs(5));
+        for place in 0..n {
+            assert_eq!(town.alive(&format!("n{place}")).len(), n, "seed {seed}");
+        }
+        town
+    }
+
+    // --- who lives here ---
+
+    pub fn move_in(&mut self, name: &str) -> &mut Self {
+        self.move_in_with(name, "town", Keyring::default())
+    }
+
+    pub fn move_in_with(&mut self, name: &str, cluster: &str, keys: Keyring) -> &mut Self {
+        let place = self.residents.len() as u16;
+        let address = SocketAddr::from(([127, 0, (place >> 8) as u8 + 1, place as u8], 7781));
+        let id = NodeId(u128::from(self.draw()) << 64 | u128::from(self.draw()));
+        self.residents.push(Resident {
+            name: name.into(),
+            id,
+            address,
+            peer: None,
+            record: None,
+            events: Vec::new(),
+            stopped: false,
+            wake: None,
+            runs: 0,
+            keys,
+            cluster: cluster.into(),
+            streams: true,
+        });
+        self.start(name)
+    }
+
+    /// Starts (again) with the record it has, if any.
+    pub fn start(&mut self, name: &str) -> &mut Self {
+        let place = self.place(name);
+        let seed = self.seed();
+        let now = self.clock();
+        let resident = &mut self.residents[place];
+        resident.runs += 1;
+        let record = resident.record.clone();
+        let last = record.as_ref().map(|record| record.incarnation);
+        let config = Config {
+            cluster: resident.cluster.parse().unwrap(),
+            name: resident.name.parse().unwrap(),
+            role: Role::Manager,
+            version: "0.1.0".into(),
+            id: resident.id,
+            run: RunId(u128::from(seed[0]) << 64 | resident.id.0 ^ u128::from(resident.runs)),
+            incarnation: Incarnation::at_start(now.wall_ms, last),
+            address: resident.address,
+            keys: resident.keys.clone(),
+            streams: resident.streams,
+            known: record
+                .as_ref()
+                .map(|record| record.known.clone())
+                .unwrap_or_default(),
+            forgotten: record.map(|record| record.forgotten).unwrap_or_default(),
+            probe_interval: Duration::from_secs(1),
+        };
+        resident.peer = Some(Peer::new(config, now, seed));
+        resident.stopped = false;
+        self.drain(place);
+        self
+    }
+
+    /// A new node (fresh id) at the address of one that is gone.
+    pub fn replace(&mut self, gone: &str, name: &str) -> &mut Self {
+        let place = self.place(gone);
+        assert!(self.residents[place].peer.is_none(), "{gone} still lives");
+        self.residents[place].name = name.into();
+        self.residents[place].id = NodeId(u128::from(self.draw()) << 64 | u128::from(self.draw()));
+        self.residents[place].record = None;
+        self.residents[place].events.clear();
+        self.start(name)
+    }
+
+    /// Makes `name` a copy of `original`: same id, another address.
+    pub fn copy_identity(&mut self, original: &str, name: &str) -> &mut Self {
+        let id = self.id(original);
+        let place = self.place(name);
+        self.residents[place].id = id;
+        self
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, name: &str) -> &mut Self {
+        let place = self.place(name);
+        self.residents[place].peer = None;
+        self.residents[place].wake = None;
+        let ends: Vec<_> = self
+            .wires
+            .keys()
+            .filter(|(who, _)| *who == place)
+            .copied()
+            .collect();
+        for end in ends {
+            self.end_wire(end);
+        }
+        self
+    }
+
+    /// SIGSTOP.
+    pub fn stop(&mut self, name: &str) -> &mut Self {
+        let place = self.place(name);
+        self.residents[place].stopped = true;
+        self
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self, name: &str) -> &mut Self {
+        let place = self.place(name);
+        self.residents[place].stopped = false;
+        self
+    }
+
+    // --- the network ---
+
+    /// Nothing goes from one to the other any more; the way back stays.
+    pub fn cut_one_way(&mut self, from: &str, to: &str) -> &mut Self {
+        let cut = (self.place(from), self.place(to));
+        self.cuts.insert(cut);
+        self
+    }
+
+    pub fn cut(&mut self, a: &str, b: &str) -> &mut Self {
+        self.cut_one_way(a, b).cut_one_way(b, a)
+    }
+
+    /// Cuts each of these from everybody else.
+    pub fn partition(&mut self, side: &[&str]) -> &mut Self {
+        let names: Vec<String> = self
+            .residents
+            .iter()
+            .map(|resident| resident.name.clone())
+            .collect();
+        for a in side {
+            for b in names.iter().filter(|name| !side.contains(&name.as_str())) {
+                self.cut(a, b);
+            }
+        }
+        self
+    }
+
+    pub fn heal(&mut self) -> &mut Self {
+        self.cuts.clear();
+        self
+    }
+
+    // --- commands ---
+
+    pub fn with<T>(&mut self, name: &str, act: impl FnOnce(&mut Peer, Now) -> T) -> T {
+        let now = self.clock();
+        let place = self.place(name);
+        let out = act(self.residents[place].peer.as_mut().unwrap(), now);
+        self.drain(place);
+        out
+    }
+
+    pub fn peer(&self, name: &str) -> &Peer {
+        self.residents[self.place(name)].peer.as_ref().unwrap()
+    }
+
+    pub fn id(&self, name: &str) -> NodeId {
+        self.residents[self.place(name)].id
+    }
+
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.residents[self.place(name)].address
+    }
+
+    /// Hands a packet to a node as if the network had.
+    pub fn inject(&mut self, to: &str, from: SocketAddr, bytes: &[u8]) {
+        let place = self.place(to);
+        self.feed(place, Input::Datagram { from, bytes });
+    }
+
+    // --- what they believe ---
+
+    pub fn alive(&self, viewer: &str) -> Vec<String> {
+        let members = self.peer(viewer).members();
+        let alive = members
+            .into_iter()
+            .filter(|member| member.state == MemberState::Alive);
+        alive.map(|member| member.name.to_string()).collect()
+    }
+
+    /// What `viewer` believes of `member`; `None`: not listed.
+    pub fn belief(&self, viewer: &str, member: &str) -> Option<MemberState> {
+        let id = self.id(member);
+        self.peer(viewer).member(id).map(|member| member.state)
+    }
+
+    pub fn events(&self, viewer: &str) -> &[(Mono, Event)] {
+        &self.residents[self.place(viewer)].events
+    }
+
+    /// Whether anybody ever announced anybody failed.
+    pub fn anybody_failed(&self) -> Option<(String, String)> {
+        for resident in &self.residents {
+            for (_, event) in &resident.events {
+                if let Event::MemberFailed(member) = event {
+                    return Some((resident.name.clone(), member.name.to_string()));
+                }
+            }
+        }
+        None
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.now.as_millis() as u64
+    }
+
+    // --- time ---
+
+    pub fn run(&mut self, span: Duration) -> &mut Self {
+        let end = self.now + span;
+        while self.step(end) {}
+        self.now = end;
+        self
+    }
+
+    /// Runs until the condition holds; the time it took, or `None` after `limit`.
+    pub fn until(
+        &mut self,
+        limit: Duration,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) -> Option<Duration> {
+        let start = self.now;
+        let end = start + limit;
+        loop {
+            if holds(self) {
+                return Some(self.now - start);
+            }
+            if !self.step(end) {
+                return None;
+            }
+        }
+    }
+
+    /// The next thing that happens; `false` when that is after `end`.
+    fn step(&mut self, end: Mono) -> bool {
+        let arrival = self.arrivals.keys().next().map(|(at, _)| *at);
+        let woken = self
+            .residents
+            .iter()
+            .enumerate()
+            .filter(|(_, resident)| !resident.stopped)
+            .filter_map(|(place, resident)| Some((resident.wake?, place)))
+            .min();
+        let next = arrival.into_iter().chain(woken.map(|(at, _)| at)).min();
+        let Some(next) = next.filter(|next| *next <= end) else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        if arrival == Some(next) {
+            let (_, arrival) = self.arrivals.pop_first().unwrap();
+            self.arrive(arrival);
+        } else if let Some((_, place)) = woken {
+            self.residents[place].wake = None;
+            self.feed(place, Input::Timeout);
+        }
+        true
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        let to = match &arrival {
+            Arrival::Datagram { to, .. }
+            | Arrival::Beacon { to, .. }
+            | Arrival::Unreachable { to, .. }
+            | Arrival::Frame { to, .. }
+            | Arrival::End { to, .. } => *to,
+            Arrival::Open { from, stream, to } => return self.connect(*from, *stream, *to),
+        };
+        if self.residents[to].stopped {
+            // It waits in the socket buffer until the process goes on.
+            self.later(Duration::from_millis(10), arrival);
+            return;
+        }
+        match arrival {
+            Arrival::Datagram { from, bytes, .. } => {
+                if let Some(recorded) = &mut self.recorded {
+                    recorded.push((from, self.residents[to].address, bytes.clone()));
+                }
+                self.feed(
+                    to,
+                    Input::Datagram {
+                        from,
+                        bytes: &bytes,
+                    },
+                );
+            }
+            Arrival::Beacon { from, bytes, .. } => self.feed(
+                to,
+                Input::Beacon {
+                    from,
+                    bytes: &bytes,
+                    provider: "multicast",
+                },
+            ),
+            Arrival::Unreachable { peer, .. } => self.feed(to, Input::Unreachable { peer }),
+            Arrival::Frame { stream, bytes, .. } => {
+                self.feed(
+                    to,
+                    Input::StreamFrame {
+                        stream,
+                        bytes: &bytes,
+                    },
+                );
+            }
+            Arrival::End { stream, how, .. } => {
+                self.wires.remove(&(to, stream));
+                self.feed(to, Input::StreamEnded { stream, how });
+            }
+            Arrival::Open { .. } => {}
+        }
+    }
+
+    fn connect(&mut self, from: usize, stream: StreamId, to: SocketAddr) {
+        let Some(place) = self.at(to) else {
+            return;
+        };
+        if self.cuts.contains(&(from, place)) || self.cuts.contains(&(place, from)) {
+            let how = EndOfStream::Broken;
+            return self.later(
+                Duration::from_millis(500),
+                Arrival::End {
+                    to: from,
+                    stream,
+                    how,
+                },
+            );
+        }
+        if self.residents[place].peer.is_none() {
+            let how = EndOfStream::Refused;
+            return self.later(
+                self.latency,
+                Arrival::End {
+                    to: from,
+                    stream,
+                    how,
+                },
+            );
+        }
+        self.serial += 1;
+        let theirs = StreamId(self.serial * 2 + 1);
+        self.wires.insert((from, stream), (place, theirs));
+        self.wires.insert((place, theirs), (from, stream));
+        let from = self.residents[from].address;
+        self.feed(
+            place,
+            Input::StreamAccepted {
+                stream: theirs,
+                from,
+            },
+        );
+    }
+
+    fn end_wire(&mut self, end: (usize, StreamId)) {
+        let Some((to, stream)) = self.wires.remove(&end) else {
+            return;
+        };
+        let cut = self.cuts.contains(&(end.0, to));
+        if self.evidence && !cut {
+            let how = EndOfStream::Closed;
+            self.later(self.latency, Arrival::End { to, stream, how });
+        }
+    }
+
+    fn feed(&mut self, place: usize, input: Input<'_>) {
+        let now = self.clock();
+        let seed = self.seed();
+        let Some(peer) = self.residents[place].peer.as_mut() else {
+            return;
+        };
+        if peer.slept(now) {
+            peer.handle(now, Input::Thawed { seed });
+        }
+        peer.handle(now, input);
+        self.drain(place);
+    }
+
+    fn drain(&mut self, place: usize) {
+        while let Some(output) = self.residents[place]
+            .peer
+            .as_mut()
+            .and_then(Peer::poll_output)
+        {
+            self.carry_out(place, output);
+        }
+    }
+
+    fn carry_out(&mut self, place: usize, output: Output) {
+        let from = self.residents[place].address;
+        match output {
+            Output::Send { to, bytes } => {
+                assert!(bytes.len() <= 1_200, "packet of {} bytes", bytes.len());
+                self.sent += 1;
+                let Some(target) = self.at(to) else {
+                    return;
+                };
+                let lost = self.draw() % 100 < self.loss_percent;
+                if self.cuts.contains(&(place, target)) || lost {
+                    return;
+                }
+                if self.residents[target].peer.is_some() {
+                    let arrival = Arrival::Datagram {
+                        to: target,
+                        from,
+                        bytes,
+                    };
+                    self.later(self.latency, arrival);
+                } else if self.evidence && !self.cuts.contains(&(target, place)) {
+                    self.later(
+                        self.latency,
+                        Arrival::Unreachable {
+                            to: place,
+                            peer: to,
+                        },
+                    );
+                }
+            }
+            Output::Beacon { bytes } => {
+                for target in 0..self.residents.len() {
+                    let reaches = self.multicast && !self.cuts.contains(&(place, target));
+                    if reaches && self.residents[target].peer.is_some() {
+                        let bytes = bytes.clone();
+                        self.later(
+                            self.latency,
+                            Arrival::Beacon {
+                                to: target,
+                                from,
+                                bytes,
+                            },
+                        );
+                    }
+                }
+            }
+            Output::StreamOpen { stream, to } => {
+                self.later(
+                    self.latency,
+                    Arrival::Open {
+                        from: place,
+                        stream,
+                        to,
+                    },
+                );
+            }
+            Output::StreamSend { stream, bytes } => {
+                // The frame follows the connection, which takes one latency.
+                if let Some((to, stream)) = self.wires.get(&(place, stream)).copied() {
+                    if !self.cuts.contains(&(place, to)) {
+                        self.later(self.latency, Arrival::Frame { to, stream, bytes });
+                    }
+                } else {
+                    self.send_once_open(place, stream, bytes);
+                }
+            }
+            Output::StreamClose { stream } => self.end_wire((place, stream)),
+            Output::Persist(record) => self.residents[place].record = Some(record),
+            Output::Event(event) => {
+                let now = self.now;
+                self.residents[place].events.push((now, event));
+            }
+            Output::WakeAt { at, .. } => self.residents[place].wake = Some(at),
+        }
+    }
+
+    /// Frames sent before the stream is open wait for it: looked up when it is.
+    fn send_once_open(&mut self, place: usize, stream: StreamId, bytes: Vec<u8>) {
+        let opening = self
+            .arrivals
+            .iter()
+            .find_map(|((at, _), arrival)| match arrival {
+                Arrival::Open {
+                    from,
+                    stream: opening,
+                    to,
+                } if (*from, *opening) == (place, stream) => Some((*at, *to)),
+                _ => None,
+            });
+        let Some((_, to)) = opening else {
+            return;
+        };
+        // Open now instead of a latency later, so that the frame has a wire.
+        let key = self
+            .arrivals
+            .iter()
+            .find_map(|(key, arrival)| match arrival {
+                Arrival::Open {
+                    from,
+                    stream: opening,
+                    ..
+                } if (*from, *opening) == (place, stream) => Some(*key),
+                _ => None,
+            });
+        if let Some(key) = key {
+            self.arrivals.remove(&key);
+        }
+        self.connect(place, stream, to);
+        if let Some((to, stream)) = self.wires.get(&(place, stream)).copied() {
+            self.later(self.latency, Arrival::Frame { to, stream, bytes });
+        }
+    }
+
+    fn later(&mut self, delay: Duration, arrival: Arrival) {
+        self.serial += 1;
+        self.arrivals
+            .insert((self.now + delay, self.serial), arrival);
+    }
+
+    fn clock(&self) -> Now {
+        Now {
+            mono: self.now,
+            wall_ms: EPOCH_MS + self.now.as_millis() as u64,
+        }
+    }
+
+    /// Who has this address: the last that moved in there.
+    fn at(&self, address: SocketAddr) -> Option<usize> {
+        self.residents
+            .iter()
+            .position(|resident| resident.address == address)
+    }
+
+    fn place(&self, name: &str) -> usize {
+        let place = self
+            .residents
+            .iter()
+            .position(|resident| resident.name == name);
+        place.unwrap_or_else(|| panic!("nobody is called {name}"))
+    }
+
+    fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        for chunk in seed.chunks_mut(8) {
+            chunk.copy_from_slice(&self.draw().to_le_bytes());
+        }
+        seed
+    }
+
+    /// SplitMix64: a story replays from its seed alone.
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A keyring of one key.
+pub fn key(byte: u8) -> Keyring {
+    Keyring::new(vec![Key::from_slice(&[byte; 32]).unwrap()]).unwrap()
+}
+
+/// Known peers of a record, for stories about memory.
+pub fn known(town: &Town, name: &str) -> Vec<Known> {
+    let resident = town
+        .residents
+        .iter()
+        .find(|resident| resident.name == name)
+        .unwrap();
+    resident
+        .record
+        .as_ref()
+        .map(|record| record.known.clone())
+        .unwrap_or_default()
+}

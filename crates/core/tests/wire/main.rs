@@ -1,0 +1,6 @@
+//! The wire format as others rely on it: byte by byte, and whatever comes.
+#![allow(clippy::unwrap_used)]
+
+mod golden;
+mod messages;
+mod properties;
