@@ -5,6 +5,7 @@
 //! else is done, and orphans that were given to it are reaped.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -26,6 +27,10 @@ pub(crate) enum Asked {
 
 /// Exit code without leaving: what a shell reports for a death by SIGQUIT.
 pub(crate) const QUIT: u8 = 131;
+
+/// A signal so soon after the first is its echo, not impatience: `timeout`,
+/// for one, signals its child and then its whole process group.
+const ECHO: Duration = Duration::from_millis(50);
 
 /// The handlers of a process.
 pub(crate) struct Signals {
@@ -58,8 +63,10 @@ impl Signals {
     /// Resolves, with the exit code, when somebody does not want to wait for
     /// a goodbye that has begun. `reload` is called meanwhile as asked.
     pub(crate) async fn impatience(&mut self, reload: impl Fn()) -> u8 {
+        let begun = Instant::now();
         loop {
             match self.next().await {
+                Asked::Leave { .. } if begun.elapsed() < ECHO => {}
                 Asked::Leave { number } => return 128 + number,
                 Asked::Quit => return QUIT,
                 Asked::Reload => reload(),

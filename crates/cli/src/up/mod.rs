@@ -155,7 +155,7 @@ impl Town {
         picture.push_str(&table(members, self.screen.columns(), colour));
         picture.push('\n');
         let mut running = self.children.iter().filter(|child| !child.gone());
-        let (ask, kill) = (running.next(), running.next_back());
+        let (ask, kill) = (running.clone().next(), running.next_back());
         if let Some(ready) = ask.and_then(|child| child.ready.as_ref()) {
             picture.push_str(&format!("ask    dui members --addr {}\n", ready.client));
         }

@@ -38,11 +38,8 @@ fn an_event_reaches_the_other_node() {
     );
     let too_large = ann.ask(&["event", "deploy", &"x".repeat(8 * 1024 + 1)]);
     assert_eq!(too_large.status.code(), Some(1));
-    assert!(
-        stderr(&too_large).contains("8192"),
-        "{}",
-        stderr(&too_large)
-    );
+    let text = stderr(&too_large);
+    assert!(text.contains("larger"), "{text}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::town::{Town, dui, output, stdout};
+use crate::town::{Town, dui, eventually, output, stdout};
 
 #[test]
 fn a_node_is_ready_at_once_and_answers() {
@@ -82,8 +82,12 @@ fn a_node_comes_back_as_itself_with_a_higher_incarnation() {
     let before = first.says("ready", |_| true)["incarnation"].as_u64();
     let after = second.says("ready", |_| true)["incarnation"].as_u64();
     assert!(before.is_some() && after > before, "{before:?} {after:?}");
-    watcher.says("member_alive", |line| {
-        line["member"] == "ann" && line["incarnation"].as_u64() >= after
+    eventually("the watcher lists the new incarnation", || {
+        let members = watcher.members();
+        let listed = members.iter().any(|member| {
+            member["id"] == second.field("id") && member["incarnation"].as_u64() >= after
+        });
+        listed.then_some(())
     });
     let anns = watcher
         .members()

@@ -205,9 +205,14 @@ impl Node {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end.
     pub(crate) fn ends(&mut self) -> ExitStatus {
-        eventually("the process ends", || self.child.try_wait().unwrap())
+        eventually("the process ends", || self.ended())
     }
 
     /// Waits for its end and gives the exit code.

@@ -2,16 +2,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::mpsc::{Receiver, channel};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::town::{dui, eventually};
+use crate::town::{PATIENCE, dui, eventually};
 
 /// A running `dui up`; its nodes end with it.
 struct Up {
     child: std::process::Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Up {
@@ -21,18 +22,25 @@ impl Up {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (shown, lines) = channel();
+        std::thread::spawn(move || {
+            let mut lines = stdout.lines().map_while(Result::ok);
+            // Ends when the story does.
+            lines.all(|line| shown.send(line).is_ok())
+        });
         Self { child, lines }
     }
 
     /// Reads on to a line that holds `text`.
     fn shows(&mut self, text: &str) -> String {
-        let found = self
-            .lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find(|line| line.contains(text));
-        found.unwrap_or_else(|| panic!("it ended without showing {text}"))
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("no {text}: {error}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 
     fn signal(&self, signal: Signal) {
