@@ -528,3 +528,25 @@ fn a_recorded_cluster_replayed_changes_nothing() {
     assert_eq!(before, after);
     assert_eq!(town.events("bo").len(), told);
 }
+
+#[test]
+fn a_packet_recorded_in_another_life_gains_nothing_from_its_senders_proof() {
+    let mut town = Town::new(24);
+    town.move_in_with("ann", "town", key(9))
+        .move_in_with("bo", "town", key(9))
+        .run(secs(5));
+    town.recorded = Some(Vec::new());
+    town.with("ann", |peer, now| peer.publish(now, "once", b"1"))
+        .unwrap();
+    town.run(ms(5));
+    let recorded = town.recorded.take().unwrap();
+    // Both start anew, and remember neither the event nor one another's salts.
+    town.kill("ann").kill("bo").run(secs(1)).start("bo");
+    let ann = town.address("ann");
+    for (_, _, bytes) in recorded.iter().filter(|(from, ..)| *from == ann) {
+        town.inject("bo", ann, bytes);
+    }
+    town.start("ann").run(secs(5));
+    assert_eq!(town.alive("bo").len(), 2);
+    assert_eq!(town.peer("bo").events(), []);
+}

@@ -1,8 +1,10 @@
 //! Inbox: packets on their way in: opened, proven, taken apart.
 //!
 //! A packet under a salt that we have no window for may have been recorded
-//! long ago. It waits, unread but for the cluster name, until its sender has
-//! echoed our cookie; then it is acted on as if it had just arrived.
+//! long ago: its sender is challenged and the packet dropped. It must not
+//! wait for the proof to come: that proves the packets after it, not one
+//! recorded in another life and sent again under the prover's address. What
+//! was lost its sender repeats: a hello with the echo, a probe by itself.
 
 use std::net::SocketAddr;
 
@@ -12,18 +14,6 @@ use crate::clock::{Mono, Now};
 use crate::id::NodeId;
 use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
 use crate::wire::{Beacon, DecodeError, Greeting, Notice, Packet, Purpose};
-
-/// Packets that wait for their sender's proof, in all and of one address.
-const HELD_MAX: usize = 256;
-const HELD_OF_ONE_MAX: usize = 8;
-
-/// A packet that waits for its sender's proof.
-#[derive(Debug)]
-pub(super) struct Held {
-    path: Path,
-    proof: Unproven,
-    packet: Packet,
-}
 
 impl Peer {
     /// A packet or frame arrived.
@@ -94,7 +84,6 @@ impl Peer {
             if self.seal.admit(proof, cookie, &mut self.rng) {
                 self.after_admission(cookie);
                 self.act_on(now, path, packet);
-                self.release_held(now, path);
             } else {
                 self.counters.dropped_replay += 1;
             }
@@ -104,40 +93,8 @@ impl Peer {
         answer.challenge = Some(self.seal.cookie());
         // Both may be strangers to each other: an echo costs us nothing.
         answer.echo = packet.challenge;
-        let asks_nothing = packet.challenge.is_some();
         self.send(path, Some(packet.from), answer);
-        if !asks_nothing {
-            self.hold(path, packet, proof);
-        }
-    }
-
-    fn hold(&mut self, path: Path, packet: Packet, proof: Unproven) {
         self.counters.held_unproven += 1;
-        let address = path.address();
-        let of_one = |held: &&Held| held.path.address() == address;
-        if self.held.iter().filter(of_one).count() >= HELD_OF_ONE_MAX {
-            return;
-        }
-        if self.held.len() >= HELD_MAX {
-            self.held.pop_front();
-        }
-        self.held.push_back(Held {
-            path,
-            proof,
-            packet,
-        });
-    }
-
-    fn release_held(&mut self, now: Now, path: Path) {
-        let cookie = self.seal.cookie();
-        let (release, keep): (Vec<Held>, Vec<Held>) =
-            self.held.drain(..).partition(|held| held.path == path);
-        self.held.extend(keep);
-        for held in release {
-            if self.seal.admit(held.proof, cookie, &mut self.rng) {
-                self.act_on(now, held.path, held.packet);
-            }
-        }
     }
 
     /// Opening a window may have closed another: then the cookie is new.
@@ -240,11 +197,17 @@ impl Peer {
         self.send(path, Some(packet.from), answer);
     }
 
-    /// They do not know our salt: show them that this packet is fresh.
+    /// They do not know our salt: show them that this packet is fresh. If
+    /// they are strangers, what they dropped was a hello: say it again.
     fn answer_challenge(&mut self, path: Path, from: NodeId, cookie: u64) {
         self.introduced.remove(&from);
         let mut answer = Packet::new(self.config.id);
         answer.echo = Some(cookie);
+        if !self.membership.is_live(from) && self.leaving.is_none() {
+            answer.greeting = Some(Greeting::Hello);
+            answer.rumors.push(self.my_alive.clone());
+            answer.digest = Some(self.digest());
+        }
         self.send(path, Some(from), answer);
     }
 
