@@ -4,7 +4,10 @@
 
 mod town;
 
-use dui_core::{Event, ForgetError, ForgetReason, Input, Keyring, MemberState, PublishError};
+use dui_core::wire::{Body, MemberInfo, Packet, Rumor, RumorId};
+use dui_core::{
+    Event, ForgetError, ForgetReason, Input, Keyring, MemberState, PublishError, RunId,
+};
 use town::{Town, key, known, ms, secs};
 
 // --- finding each other ---
@@ -549,4 +552,39 @@ fn a_packet_recorded_in_another_life_gains_nothing_from_its_senders_proof() {
     town.start("ann").run(secs(5));
     assert_eq!(town.alive("bo").len(), 2);
     assert_eq!(town.peer("bo").events(), []);
+}
+
+#[test]
+fn who_is_leaving_does_not_come_back_to_answer_for_its_id() {
+    let mut town = Town::of(25, ["ann", "bo"]);
+    town.run(secs(2));
+    town.with("ann", dui_core::Peer::leave);
+    // Bo repeats what a process before this one said, late.
+    let mut packet = Packet::new(town.id("bo"));
+    let ann = town.peer("ann").this().member;
+    let earlier = MemberInfo {
+        id: ann.id,
+        run: RunId(1),
+        incarnation: ann.incarnation,
+        name: ann.name,
+        role: ann.role,
+        address: ann.address,
+        version: ann.version,
+        cookie: 0,
+        messages: ann.messages,
+    };
+    let id = RumorId {
+        origin: ann.id,
+        run: RunId(1),
+        counter: ann.messages,
+    };
+    let body = Body::Alive(earlier);
+    packet.rumors.push(Rumor { id, body });
+    let mut bytes = vec![1, 0, 0, 0, 0];
+    bytes.extend(packet.encode(&"town".parse().unwrap()));
+    let bo = town.address("bo");
+    town.inject("ann", bo, &bytes);
+    assert_eq!(town.belief("ann", "ann"), Some(MemberState::Left));
+    town.run(secs(2));
+    assert_eq!(town.belief("bo", "ann"), Some(MemberState::Left));
 }
