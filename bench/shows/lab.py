@@ -90,8 +90,8 @@ class Show:
         return path
 
     def cluster(self, **options):
-        """An empty cluster under a name that nobody else uses; see `Cluster`."""
-        return Cluster(self, f"{self.name}-{os.getpid()}", **options)
+        """An empty cluster; see `Cluster`."""
+        return Cluster(self, **options)
 
     def spawn(self, argv, log="/dev/null"):
         """Starts a process that ends with the show at the latest."""
@@ -139,7 +139,6 @@ def run(name, main, limits, namespace=True):
     except KeyboardInterrupt:
         show.must(False, "interrupted before the end")
     except (CannotRun, OSError, subprocess.CalledProcessError) as missing:
-        show.failures.append("could not run")
         show.say(f"cannot run: {missing}")
         sys.exit(2)
     finally:

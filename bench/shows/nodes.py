@@ -153,9 +153,12 @@ class Node:
 
 
 class Cluster:
-    """Nodes that should see one another. `live` ones run; `all` ever did."""
+    """Nodes that should see one another. `live` ones run; `all` ever did.
 
-    def __init__(self, show, name, key=None, own_addresses=True, data=False, tag=""):
+    Without a name it is the default one: the namespace keeps shows apart.
+    """
+
+    def __init__(self, show, name="", key=None, own_addresses=True, data=False, tag=""):
         self.show = show
         self.name = name
         self.key = key
@@ -169,7 +172,9 @@ class Cluster:
         """Starts a node; `slot` (name, data directory) and `bind` put it in the place of another."""
         count = len(self.all)
         slot = count if slot is None else slot
-        argv = [self.show.binary, "run", "--log-format", "json", "--cluster", self.name]
+        argv = [self.show.binary, "run", "--log-format", "json"]
+        if self.name:
+            argv += ["--cluster", self.name]
         if self.own_addresses:
             bind = bind or f"127.0.{1 + count // 250}.{1 + count % 250}"
             argv += ["--role", "worker", "--bind", bind, "--name", f"n{slot:03}"]
@@ -177,7 +182,8 @@ class Cluster:
             argv += ["--key-file", self.key]
         if self.data:
             argv += ["--data-dir", self.show.dir / f"data-{slot}"]
-        node = Node(self.show, [*argv, *flags], str(self.show.dir / f"{self.name}{self.tag}-{count:03}.log"))
+        log = self.show.dir / f"{self.name}{self.tag}-{len(self.show.processes):04}.log"
+        node = Node(self.show, [*argv, *flags], str(log))
         node.bind, node.slot = bind, slot
         self.all.append(node)
         self.live.append(node)

@@ -126,13 +126,12 @@ impl Shell {
         }
     }
 
-    /// Ends the streams of events and writes down what is left.
-    pub(crate) async fn finish(self) -> Option<Fatal> {
-        self.history.close();
-        if let Some(storage) = self.storage {
+    /// Writes down what is left. Why the node could not go on, if so.
+    pub(crate) async fn finish(mut self) -> Option<Fatal> {
+        if let Some(storage) = self.storage.take() {
             storage.finish().await;
         }
-        self.fatal
+        self.fatal.take()
     }
 
     /// Lets the core know first when the process was suspended. `false` when
@@ -208,5 +207,13 @@ impl Shell {
             .iter()
             .filter(|member| member.id != own && alive(member.state))
             .count()
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        // However the driver ended, by a bug or with its runtime: nobody waits
+        // for events that cannot come.
+        self.history.close();
     }
 }

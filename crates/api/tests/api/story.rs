@@ -205,13 +205,8 @@ async fn a_live_member_is_forgotten_only_by_force_and_a_shared_name_names_nobody
             break;
         }
     }
-    assert!(
-        ann.client
-            .member(&id)
-            .await
-            .unwrap_err()
-            .is(Code::UnknownMember)
-    );
+    let unknown = ann.client.member(&id).await.unwrap_err();
+    assert!(unknown.is(Code::UnknownMember), "{unknown:?}");
 }
 
 #[tokio::test]

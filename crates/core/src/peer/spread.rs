@@ -61,19 +61,19 @@ impl Peer {
         }
         self.counters.rumors_new += 1;
         self.membership.counted(id.origin, id.run, id.counter);
-        let heard = self.believe(now, path.address(), &rumor);
+        let heard = self.believe(now, &rumor);
         self.drain_acts(now);
         if heard == Heard::News {
             self.gossip.spread(now.mono, rumor, Some(from));
         }
     }
 
-    fn believe(&mut self, now: Now, from: SocketAddr, rumor: &Rumor) -> Heard {
+    fn believe(&mut self, now: Now, rumor: &Rumor) -> Heard {
         let by = rumor.id.origin;
         match &rumor.body {
             Body::Alive(info) => {
                 let heard = self.membership.hear_alive(now, info.clone(), &mut self.rng);
-                self.object(now, heard, info.id, info.incarnation.0, from);
+                self.object(now, heard, info.id, info.incarnation.0, info.address);
                 heard
             }
             Body::Suspect(subjects) => {

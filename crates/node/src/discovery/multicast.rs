@@ -156,3 +156,32 @@ fn speaker(interface: Ipv4Addr) -> io::Result<UdpSocket> {
     socket.set_multicast_loop_v4(true)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    async fn next(multicast: &mut Multicast) -> Option<usize> {
+        let mut buffer = udp::receive_buffer();
+        let find = std::future::poll_fn(|context| multicast.poll_find(context, &mut buffer));
+        match tokio::time::timeout(Duration::from_secs(600), find).await {
+            Ok(Find::Beacon { length, .. }) => Some(length),
+            _ => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_joined_anew_every_minute_is_still_heard() {
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut ann = Multicast::join(here, 17_796).unwrap();
+        let mut bo = Multicast::join(here, 17_796).unwrap();
+        assert!(bo.rejoin.is_none(), "loopback has no switch");
+        bo.rejoin = Some(Box::pin(sleep(REJOIN_INTERVAL)));
+
+        assert_eq!(next(&mut bo).await, None, "ten minutes of silence");
+        ann.announce(b"ann is here");
+        assert_eq!(next(&mut bo).await, Some(11));
+    }
+}

@@ -178,6 +178,7 @@ async fn a_forgotten_node_learns_it_and_stops() {
 #[tokio::test]
 async fn of_a_copied_directory_one_node_stops() {
     let town = Town::new();
+    let _witness = town.start("witness").await;
     let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut original = Node::start(town.options_with_dir("original", dir.path()))
         .await
