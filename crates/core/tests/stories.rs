@@ -4,9 +4,10 @@
 
 mod town;
 
-use dui_core::wire::{Body, MemberInfo, Packet, Rumor, RumorId};
+use dui_core::wire::{Body, MemberInfo, Packet, Rumor, RumorId, RumorIds};
 use dui_core::{
-    Event, ForgetError, ForgetReason, Input, Keyring, MemberState, PublishError, RunId,
+    Event, ForgetError, ForgetReason, Input, Keyring, MemberState, MessageCounter, NodeId,
+    PublishError, RunId,
 };
 use town::{Town, key, known, ms, secs};
 
@@ -587,4 +588,43 @@ fn who_is_leaving_does_not_come_back_to_answer_for_its_id() {
     assert_eq!(town.belief("ann", "ann"), Some(MemberState::Left));
     town.run(secs(2));
     assert_eq!(town.belief("bo", "ann"), Some(MemberState::Left));
+}
+
+#[test]
+fn who_names_more_than_fits_a_packet_is_answered_in_packets() {
+    let mut town = Town::of(26, ["ann", "bo"]);
+    town.run(secs(2));
+    let mut all = Packet::new(town.id("bo"));
+    all.ids = (0..100)
+        .map(|origin| RumorIds {
+            origin: NodeId(origin),
+            run: RunId(1),
+            counters: vec![MessageCounter(1)],
+            large: vec![],
+        })
+        .collect();
+    let bo = town.address("bo");
+    // As many as fit a packet without a word besides, and far too many.
+    for count in [28, 100] {
+        let mut packet = all.clone();
+        packet.ids.truncate(count);
+        let mut bytes = vec![1, 0, 0, 0, 0];
+        bytes.extend(packet.encode(&"town".parse().unwrap()));
+        town.inject("ann", bo, &bytes);
+    }
+    town.run(secs(1));
+}
+
+#[test]
+fn the_longest_names_there_may_be_fit_their_packets() {
+    let mut town = Town::new(27);
+    let name = |place: usize| format!("{place:x>63}");
+    for place in 0..40 {
+        town.move_in_with(&name(place), &"c".repeat(63), key(9));
+    }
+    // Who comes late is welcomed with the names of many.
+    town.run(secs(3));
+    town.move_in_with(&name(40), &"c".repeat(63), key(9));
+    town.run(secs(2));
+    assert_eq!(town.alive(&name(40)).len(), 41);
 }

@@ -367,7 +367,8 @@ impl Id {
 
 impl Place {
     pub(crate) fn address(self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1 + self.0 % 16], 7781))
+        let place = u16::from(self.0 % 16);
+        SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 1 + place], 7781))
     }
 }
 
@@ -401,14 +402,14 @@ impl Info {
             id,
             run: run_id(self.run),
             incarnation,
-            name: "liar".parse().expect("a name of letters"),
+            name: "liar".repeat(15).parse().expect("60 letters are a name"),
             role: if self.worker {
                 Role::Worker
             } else {
                 Role::Manager
             },
             address: self.place.address(),
-            version: "6.6.6".into(),
+            version: "6".repeat(32),
             cookie: self.cookie,
             messages: MessageCounter(self.messages.get()),
         }

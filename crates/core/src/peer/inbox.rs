@@ -13,13 +13,18 @@ use super::{MemberState, Peer, Refusal, UserEvent};
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
 use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
-use crate::wire::{Beacon, DecodeError, Greeting, Notice, Packet, Purpose};
+use crate::wire::{Beacon, DecodeError, Greeting, Notice, PACKET_BYTES_MAX, Packet, Purpose};
 
 impl Peer {
     /// A packet or frame arrived.
     pub(super) fn receive(&mut self, now: Now, path: Path, bytes: &[u8]) {
         if !self.sources.admit(now.mono, path.address()) {
             self.counters.dropped_rate += 1;
+            return;
+        }
+        // No peer sends more, and answers to more would not fit a packet.
+        if matches!(path, Path::Packet(_)) && bytes.len() > PACKET_BYTES_MAX {
+            self.counters.dropped_malformed += 1;
             return;
         }
         let opened = match self.seal.open(path.channel(), bytes) {
