@@ -11,7 +11,7 @@
 //!
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
-//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile` ← `membership`,
+//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `types` ← `membership`,
 //! `gossip`, `discovery` ← `peer`. The three in the middle never import one
 //! another; `peer` composes them.
 
@@ -24,6 +24,7 @@ pub mod membership;
 pub mod peer;
 pub mod reconcile;
 pub mod seal;
+mod types;
 pub mod wire;
 
 pub use clock::{Mono, Now, Timestamp};

@@ -274,6 +274,45 @@ fn two_nodes_with_one_copied_identity_end_as_one() {
 }
 
 #[test]
+fn two_copies_without_a_witness_find_each_other_too() {
+    for keys in [Keyring::default(), key(3)] {
+        let mut town = Town::new(24);
+        town.move_in_with("bo", "town", keys.clone());
+        town.run(secs(3)).move_in_with("cy", "town", keys);
+        town.kill("cy")
+            .copy_identity("bo", "cy")
+            .run(secs(1))
+            .start("cy")
+            .run(secs(20));
+        let fatal = |name: &str| {
+            town.events(name)
+                .iter()
+                .any(|(_, event)| matches!(event, Event::Fatal(_)))
+        };
+        assert!(fatal("bo") && !fatal("cy"), "the lower incarnation stops");
+    }
+}
+
+#[test]
+fn who_passes_on_news_of_a_forgotten_node_is_not_taken_for_it() {
+    for seed in 0..20 {
+        let mut town = Town::of(seed, ["ann", "bo", "cy", "dee"]);
+        let cy = town.id("cy");
+        town.with("ann", |peer, now| peer.forget(now, cy, true))
+            .unwrap();
+        // cy raises its incarnation and says so to everybody before it hears.
+        town.stop("cy").run(secs(2)).resume("cy").run(secs(5));
+        for name in ["ann", "bo", "dee"] {
+            let fatal = town
+                .events(name)
+                .iter()
+                .any(|(_, event)| matches!(event, Event::Fatal(_)));
+            assert!(!fatal, "{name} took it for itself, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn a_forgotten_node_learns_it_and_never_comes_back() {
     let mut town = Town::of(14, ["ann", "bo", "cy"]);
     let cy = town.id("cy");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::seal::{Channel, Seal, Standing};
 use dui_core::wire::{
-    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Notice, Packet, Ping, Purpose,
+    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Ping, Purpose,
     Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
 };
 use dui_core::{
@@ -87,7 +87,7 @@ pub(crate) enum Part {
     Report {
         verdict: u8,
     },
-    Forgotten,
+    Forgotten(Id),
     Stream(u8),
 }
 
@@ -346,7 +346,7 @@ impl Liar {
                     },
                 })
             }
-            Part::Forgotten => packet.notice = Some(Notice::Forgotten),
+            Part::Forgotten(whom) => packet.forgotten = Some(whom.id()),
             Part::Stream(purpose) => {
                 packet.stream = Some(match purpose % 4 {
                     0 => Purpose::Ring,

@@ -16,7 +16,7 @@ use rand_core::Rng;
 
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
-use crate::peer::{Known, ProviderInfo, Timer};
+use crate::types::{Known, ProviderInfo, Timer};
 use trickle::Trickle;
 
 /// Peers remembered at most, latest first.

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::peer::UserEvent;
 use crate::reconcile::{Fingerprint, Key};
+use crate::types::UserEvent;
 use crate::wire::event_key;
 
 /// Events kept.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::id::NodeId;
-use crate::peer::Timer;
+use crate::types::Timer;
 use crate::wire::{Body, Rumor, RumorId};
 pub(crate) use events::EventLog;
 use rings::{REPAIR_RINGS, Rings};

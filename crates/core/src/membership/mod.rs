@@ -24,7 +24,7 @@ use rand_core::Rng;
 
 use crate::clock::{Mono, Now};
 use crate::id::{Incarnation, NodeId};
-use crate::peer::{Event, Fatal, ForgetError, ForgetReason, Member, MemberState, Timer};
+use crate::types::{Event, Fatal, ForgetError, ForgetReason, Member, MemberState, Timer};
 use crate::wire::{MemberInfo, MemberRecord, Subject, Verdict};
 use awareness::Awareness;
 use confirm::Confirmation;

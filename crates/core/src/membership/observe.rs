@@ -10,7 +10,7 @@ use super::probe::{self, Reason, Step};
 use super::{Act, Membership};
 use crate::clock::Now;
 use crate::id::NodeId;
-use crate::peer::{Event, Fatal, MemberState};
+use crate::types::{Event, Fatal, MemberState};
 use crate::wire::{MemberRecord, Subject, Verdict};
 
 /// Members asked for an indirect probe (SWIM's k).

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A unit is 100 ms, longer on links whose measured round trip asks for it,
-//! and multiplied by this node's awareness. Each step is timed from when the
+//! and multiplied by this node's awareness. A crash in question is pinged again after a
+//! tenth of it. Each step is timed from when the
 //! step before it has run, not from the start: a node that was starved of
 //! CPU gives its target the full wait all the same, and accuses nobody.
 //!
@@ -60,6 +61,18 @@ impl Reason {
             | Reason::ConfirmFor { subject, .. } => Some(subject.id),
             Reason::Relay { target, .. } => Some(target),
             Reason::Claim(_) | Reason::OwnId => None,
+        }
+    }
+}
+
+impl Reason {
+    /// How long the first ping waits. A dying process may close its streams
+    /// before its packet socket: a ping sent in between vanishes, the next one
+    /// is refused.
+    fn first_wait(&self, unit: Duration) -> Duration {
+        match self {
+            Reason::Confirm(_) | Reason::ConfirmFor { .. } => unit / 10,
+            _ => unit,
         }
     }
 }
@@ -130,7 +143,7 @@ impl Probes {
                 relays: 0,
                 nacks: 0,
                 step: Step::PingAgain,
-                due: now + unit,
+                due: now + reason.first_wait(unit),
                 unit,
             },
         );

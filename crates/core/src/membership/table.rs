@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::suspicion::Suspicion;
 use crate::clock::Now;
 use crate::id::{Incarnation, NodeId};
-use crate::peer::{Member, MemberState, WhyEntry};
 use crate::reconcile::Fingerprint;
+use crate::types::{Member, MemberState, WhyEntry};
 use crate::wire::{MemberInfo, Subject, member_key};
 
 /// Things remembered of each member for `dui why`.

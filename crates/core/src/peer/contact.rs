@@ -52,7 +52,12 @@ impl Peer {
 
     /// A beacon of our cluster was heard: a hint, no more.
     pub(super) fn sight(&mut self, now: Now, beacon: Beacon, provider: &'static str) {
-        if beacon.id == self.config.id || self.leaving.is_some() {
+        if beacon.id == self.config.id {
+            // Ourselves, or a copy of our data directory: that one learns of
+            // us by our hello, as we learn of it by its.
+            return self.greet(beacon.address);
+        }
+        if self.leaving.is_some() {
             return;
         }
         let table = self.membership.table();

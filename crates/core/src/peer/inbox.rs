@@ -13,7 +13,7 @@ use super::{MemberState, Peer, Refusal, UserEvent};
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
 use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
-use crate::wire::{Beacon, DecodeError, Greeting, Notice, PACKET_BYTES_MAX, Packet, Purpose};
+use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Ping, Purpose};
 
 impl Peer {
     /// A packet or frame arrived.
@@ -112,20 +112,27 @@ impl Peer {
     /// A packet that may be believed.
     fn act_on(&mut self, now: Now, path: Path, packet: Packet) {
         let from = packet.from;
+        if let Some(cookie) = packet.challenge {
+            self.answer_challenge(path, from, cookie);
+        }
         if from == self.config.id {
             // Somebody else with our id, or our own multicast heard in clear.
+            for rumor in packet.rumors {
+                if let Body::Alive(info) = rumor.body {
+                    self.membership.hear_alive(now, info, &mut self.rng);
+                }
+            }
             if let Some(seq) = packet.ack {
                 self.membership.hear_ack(now, seq, from);
-            } else if packet.ping.is_some() && path.address() != self.config.address {
-                self.answer_ping(path, &packet);
+            } else if let Some(ping) = packet.ping
+                && path.address() != self.config.address
+            {
+                self.answer_ping(path, from, ping);
             }
             return self.drain_acts(now);
         }
         if self.membership.is_forgotten(from) {
-            return self.send_notice(path, Notice::Forgotten);
-        }
-        if let Some(cookie) = packet.challenge {
-            self.answer_challenge(path, from, cookie);
+            return self.send_forgotten(path, from);
         }
         let greets = packet.greeting.is_some() || !packet.rumors.is_empty();
         for rumor in &packet.rumors {
@@ -147,8 +154,8 @@ impl Peer {
         if let Some(seen) = packet.seen {
             self.compare_address(seen);
         }
-        if packet.ping.is_some() {
-            self.answer_ping(path, &packet);
+        if let Some(ping) = packet.ping {
+            self.answer_ping(path, from, ping);
         }
         if let Some(seq) = packet.ack {
             self.introduced_to(from);
@@ -175,8 +182,8 @@ impl Peer {
         self.answer_pull(path, from, &packet.pull);
         self.hear_confirmed(from, &packet.confirmed);
         self.reconcile(now, path, from, &packet);
-        if let Some(notice) = packet.notice {
-            self.hear_notice(now, notice);
+        if packet.forgotten == Some(self.config.id) {
+            self.hear_own_end(now);
         }
         if let Some(purpose) = packet.stream {
             self.stream_spoken(path, from, purpose);
@@ -188,10 +195,7 @@ impl Peer {
     }
 
     /// Answers a probe, if it means us.
-    fn answer_ping(&mut self, path: Path, packet: &Packet) {
-        let Some(ping) = packet.ping else {
-            return;
-        };
+    fn answer_ping(&mut self, path: Path, from: NodeId, ping: Ping) {
         let mine = crate::wire::target_hint(self.config.id);
         if ping.target.is_some_and(|target| target != mine) {
             return;
@@ -199,16 +203,19 @@ impl Peer {
         let mut answer = Packet::new(self.config.id);
         answer.ack = Some(ping.seq);
         answer.digest = Some(self.digest());
-        self.send(path, Some(packet.from), answer);
+        self.send(path, Some(from), answer);
     }
 
     /// They do not know our salt: show them that this packet is fresh. If
-    /// they are strangers, what they dropped was a hello: say it again.
+    /// they are strangers (or a copy of us), what they dropped was a hello: say
+    /// it again.
     fn answer_challenge(&mut self, path: Path, from: NodeId, cookie: u64) {
         self.introduced.remove(&from);
         let mut answer = Packet::new(self.config.id);
         answer.echo = Some(cookie);
-        if !self.membership.is_live(from) && self.leaving.is_none() {
+        let unwanted = self.leaving.is_some() || self.membership.is_forgotten(from);
+        let stranger = from == self.config.id || !self.membership.is_live(from);
+        if stranger && !unwanted {
             answer.greeting = Some(Greeting::Hello);
             answer.rumors.push(self.my_alive.clone());
             answer.digest = Some(self.digest());
@@ -216,9 +223,10 @@ impl Peer {
         self.send(path, Some(from), answer);
     }
 
-    pub(super) fn send_notice(&mut self, path: Path, notice: Notice) {
+    /// Tells whoever lives there, if it is this one, that its id is refused for good.
+    pub(super) fn send_forgotten(&mut self, path: Path, id: NodeId) {
         let mut packet = Packet::new(self.config.id);
-        packet.notice = Some(notice);
+        packet.forgotten = Some(id);
         self.send(path, None, packet);
     }
 
@@ -242,17 +250,14 @@ impl Peer {
         }
     }
 
-    fn hear_notice(&mut self, now: Now, notice: Notice) {
-        match notice {
-            Notice::Forgotten => {
-                let myself = crate::wire::Subject {
-                    id: self.config.id,
-                    incarnation: self.membership.myself().incarnation,
-                };
-                self.membership.hear_forget(now, myself);
-                self.drain_acts(now);
-            }
-        }
+    /// We were forgotten.
+    fn hear_own_end(&mut self, now: Now) {
+        let myself = crate::wire::Subject {
+            id: self.config.id,
+            incarnation: self.membership.myself().incarnation,
+        };
+        self.membership.hear_forget(now, myself);
+        self.drain_acts(now);
     }
 
     /// An event found by reconciliation.

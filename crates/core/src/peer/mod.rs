@@ -13,9 +13,8 @@ mod outbox;
 mod spread;
 mod streams;
 mod sync;
-mod types;
 
-pub use types::*;
+pub use crate::types::*;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -305,7 +304,7 @@ impl Peer {
         self.persist(true);
         // Its node is told before it is out of sight.
         let mut packet = Packet::new(self.config.id);
-        packet.notice = Some(wire::Notice::Forgotten);
+        packet.forgotten = Some(id);
         self.send(Path::Packet(member.address), Some(id), packet);
         self.originate(now, Body::Forget(subject));
         self.settle(now);

@@ -151,7 +151,7 @@ impl Peer {
                 self.refuse(now.mono, refusal);
             }
             Heard::Forgotten => {
-                self.send_notice(Path::Packet(from), crate::wire::Notice::Forgotten);
+                self.send_forgotten(Path::Packet(from), id);
             }
             Heard::News | Heard::Old => {}
         }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use prost::Message;
 
 use super::{Beacon, Body, Confirm, EVENT_NAME_BYTES_MAX, EVENT_PAYLOAD_BYTES_MAX, Greeting};
-use super::{ITEMS_MAX, MemberInfo, MemberRecord, Notice, Packet, Ping, Purpose, Relay, Report};
+use super::{ITEMS_MAX, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay, Report};
 use super::{Rumor, RumorId, RumorIds, Subject, VERSION_BYTES_MAX, Verdict, proto};
 use crate::clock::Timestamp;
 use crate::id::{ClusterName, Incarnation, MessageCounter, NAME_BYTES_MAX, NodeId, RunId};
-use crate::peer::{MemberState, Role, UserEvent};
 use crate::reconcile::{Fingerprint, Key, Range, RangeBody};
+use crate::types::{MemberState, Role, UserEvent};
 
 /// Why a packet was not understood. Nothing was acted on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +71,11 @@ impl Packet {
             large_events: list(raw.large_events, |bytes| key(&bytes))?,
             confirm: raw.confirm.map(confirm).transpose()?,
             report: raw.report.map(report).transpose()?,
-            notice: (raw.notice == 1).then_some(Notice::Forgotten),
+            forgotten: if raw.forgotten.is_empty() {
+                None
+            } else {
+                Some(node_id(&raw.forgotten)?)
+            },
             stream: match raw.stream {
                 1 => Some(Purpose::Ring),
                 2 => Some(Purpose::Probe),

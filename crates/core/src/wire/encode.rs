@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use prost::Message;
 
-use super::{Beacon, Body, Greeting, MemberInfo, MemberRecord, Notice, Packet, Purpose, Rumor};
+use super::{Beacon, Body, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Rumor};
 use super::{RumorIds, Subject, Verdict, proto};
 use crate::id::ClusterName;
-use crate::peer::{MemberState, Role, UserEvent};
 use crate::reconcile::{Key, Range, RangeBody};
+use crate::types::{MemberState, Role, UserEvent};
 
 impl Packet {
     /// The bytes that go inside the seal.
@@ -65,10 +65,10 @@ impl Packet {
                     Verdict::Silent => 4,
                 },
             }),
-            notice: match self.notice {
-                None => 0,
-                Some(Notice::Forgotten) => 1,
-            },
+            forgotten: self
+                .forgotten
+                .map(|id| id.to_bytes().into())
+                .unwrap_or_default(),
             stream: match self.stream {
                 None => 0,
                 Some(Purpose::Ring) => 1,

@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 
 use crate::clock::Timestamp;
 use crate::id::{Incarnation, MessageCounter, NodeId, NodeName, RunId};
-use crate::peer::{Role, UserEvent};
 use crate::reconcile::{Key, Range};
+use crate::types::{Role, UserEvent};
 
 pub use decode::DecodeError;
 pub(crate) use decode::valid_event_name;
@@ -83,8 +83,8 @@ pub struct Packet {
     pub confirm: Option<Confirm>,
     /// Answers a confirm.
     pub report: Option<Report>,
-    /// Bad news about the receiver itself.
-    pub notice: Option<Notice>,
+    /// This id was removed for good: bad news, if it is the receiver's.
+    pub forgotten: Option<NodeId>,
     /// What the stream that carries this frame is for.
     pub stream: Option<Purpose>,
 }
@@ -116,7 +116,7 @@ impl Packet {
             large_events: Vec::new(),
             confirm: None,
             report: None,
-            notice: None,
+            forgotten: None,
             stream: None,
         }
     }
@@ -245,7 +245,7 @@ pub struct MemberRecord {
     /// What it said about itself.
     pub info: MemberInfo,
     /// What the sender believes.
-    pub state: crate::peer::MemberState,
+    pub state: crate::types::MemberState,
 }
 
 /// Asks to find out whether a member has crashed.
@@ -277,13 +277,6 @@ pub enum Verdict {
     StreamLost,
     /// No answer, no other evidence: proves nothing.
     Silent,
-}
-
-/// Bad news about the receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// Its id was removed for good.
-    Forgotten,
 }
 
 /// What a stream is for: said in its first frame.

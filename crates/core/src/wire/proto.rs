@@ -58,8 +58,8 @@ pub(super) struct Packet {
     pub(super) confirm: Option<Confirm>,
     #[prost(message, optional, tag = "24")]
     pub(super) report: Option<Report>,
-    #[prost(uint32, tag = "25")]
-    pub(super) notice: u32,
+    #[prost(bytes = "vec", tag = "25")]
+    pub(super) forgotten: Vec<u8>,
     #[prost(uint32, tag = "26")]
     pub(super) stream: u32,
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::wire::{
-    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Notice, Packet, Ping, Purpose,
-    Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
+    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay,
+    Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
 };
 use dui_core::{
     ClusterName, Incarnation, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp,
@@ -158,10 +158,10 @@ fn first_contact() -> Vec<Message> {
             }),
         },
         packet(
-            "notice",
-            "\"You were forgotten.\" The receiver stops for good.",
+            "forgotten",
+            "\"Bo was forgotten.\" If the receiver is Bo, it stops for good.",
             |p| {
-                p.notice = Some(Notice::Forgotten);
+                p.forgotten = Some(BO);
             },
         ),
     ]

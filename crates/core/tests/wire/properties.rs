@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use crate::messages::{ANN, BO, Said, cluster, messages, named};
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::wire::{
-    Beacon, Body, Confirm, DecodeError, Greeting, ITEMS_MAX, MemberInfo, MemberRecord, Notice,
-    Packet, Ping, Purpose, Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict,
+    Beacon, Body, Confirm, DecodeError, Greeting, ITEMS_MAX, MemberInfo, MemberRecord, Packet,
+    Ping, Purpose, Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict,
 };
 use dui_core::{
     Incarnation, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp, UserEvent,
@@ -146,7 +146,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
     let crash = (
         of((any::<u32>(), any_subject()).prop_map(|(seq, subject)| Confirm { seq, subject })),
         of((any::<u32>(), any_verdict()).prop_map(|(seq, verdict)| Report { seq, verdict })),
-        of(Just(Notice::Forgotten)),
+        of(any_id()),
         of(select(vec![
             Purpose::Ring,
             Purpose::Probe,
@@ -158,7 +158,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
         let ((from, digest, echo), (ping, ack, nack), (relay, challenge, seen), greeting) = probing;
         let (rumors, ids, pull, confirmed) = gossip;
         let (ranges, wanted, items, large_events) = reconciliation;
-        let (confirm, report, notice, stream) = crash;
+        let (confirm, report, forgotten, stream) = crash;
         Packet {
             from,
             digest,
@@ -183,7 +183,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
             large_events,
             confirm,
             report,
-            notice,
+            forgotten,
             stream,
         }
     })

@@ -1,4 +1,4 @@
-//! What goes into a [`Peer`](super::Peer) and what comes out of it.
+//! What goes into a [`Peer`](crate::Peer) and what comes out of it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -218,7 +218,7 @@ pub enum Input<'a> {
         /// Peer addresses; the node's own one is ignored.
         addresses: Vec<SocketAddr>,
     },
-    /// [`Peer::slept`](super::Peer::slept) said so: fresh entropy, because a
+    /// [`Peer::slept`](crate::Peer::slept) said so: fresh entropy, because a
     /// machine resumed from a snapshot would draw the same numbers again.
     Thawed {
         /// 32 random bytes from the system.
