@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::seal::{Channel, Seal, Standing};
 use dui_core::wire::{
-    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Ping, Purpose,
-    Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
+    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay,
+    Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
 };
 use dui_core::{
     Incarnation, Keyring, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp, UserEvent,
