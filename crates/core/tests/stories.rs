@@ -4,7 +4,11 @@
 
 mod town;
 
-use dui_core::{Event, ForgetError, ForgetReason, Input, Keyring, MemberState, PublishError};
+use dui_core::wire::{Body, MemberInfo, Packet, Rumor, RumorId, RumorIds};
+use dui_core::{
+    Event, ForgetError, ForgetReason, Input, Keyring, MemberState, MessageCounter, NodeId,
+    PublishError, RunId,
+};
 use town::{Town, key, known, ms, secs};
 
 // --- finding each other ---
@@ -566,4 +570,100 @@ fn a_recorded_cluster_replayed_changes_nothing() {
     let after = (town.peer("bo").members(), town.peer("ann").members());
     assert_eq!(before, after);
     assert_eq!(town.events("bo").len(), told);
+}
+
+#[test]
+fn a_packet_recorded_in_another_life_gains_nothing_from_its_senders_proof() {
+    let mut town = Town::new(24);
+    town.move_in_with("ann", "town", key(9))
+        .move_in_with("bo", "town", key(9))
+        .run(secs(5));
+    town.recorded = Some(Vec::new());
+    town.with("ann", |peer, now| peer.publish(now, "once", b"1"))
+        .unwrap();
+    town.run(ms(5));
+    let recorded = town.recorded.take().unwrap();
+    // Both start anew, and remember neither the event nor one another's salts.
+    town.kill("ann").kill("bo").run(secs(1)).start("bo");
+    let ann = town.address("ann");
+    for (_, _, bytes) in recorded.iter().filter(|(from, ..)| *from == ann) {
+        town.inject("bo", ann, bytes);
+    }
+    town.start("ann").run(secs(5));
+    assert_eq!(town.alive("bo").len(), 2);
+    assert_eq!(town.peer("bo").events(), []);
+}
+
+#[test]
+fn who_is_leaving_does_not_come_back_to_answer_for_its_id() {
+    let mut town = Town::of(25, ["ann", "bo"]);
+    town.run(secs(2));
+    town.with("ann", dui_core::Peer::leave);
+    // Bo repeats what a process before this one said, late.
+    let mut packet = Packet::new(town.id("bo"));
+    let ann = town.peer("ann").this().member;
+    let earlier = MemberInfo {
+        id: ann.id,
+        run: RunId(1),
+        incarnation: ann.incarnation,
+        name: ann.name,
+        role: ann.role,
+        address: ann.address,
+        version: ann.version,
+        cookie: 0,
+        messages: ann.messages,
+    };
+    let id = RumorId {
+        origin: ann.id,
+        run: RunId(1),
+        counter: ann.messages,
+    };
+    let body = Body::Alive(earlier);
+    packet.rumors.push(Rumor { id, body });
+    let mut bytes = vec![1, 0, 0, 0, 0];
+    bytes.extend(packet.encode(&"town".parse().unwrap()));
+    let bo = town.address("bo");
+    town.inject("ann", bo, &bytes);
+    assert_eq!(town.belief("ann", "ann"), Some(MemberState::Left));
+    town.run(secs(2));
+    assert_eq!(town.belief("bo", "ann"), Some(MemberState::Left));
+}
+
+#[test]
+fn who_names_more_than_fits_a_packet_is_answered_in_packets() {
+    let mut town = Town::of(26, ["ann", "bo"]);
+    town.run(secs(2));
+    let mut all = Packet::new(town.id("bo"));
+    all.ids = (0..100)
+        .map(|origin| RumorIds {
+            origin: NodeId(origin),
+            run: RunId(1),
+            counters: vec![MessageCounter(1)],
+            large: vec![],
+        })
+        .collect();
+    let bo = town.address("bo");
+    // As many as fit a packet without a word besides, and far too many.
+    for count in [28, 100] {
+        let mut packet = all.clone();
+        packet.ids.truncate(count);
+        let mut bytes = vec![1, 0, 0, 0, 0];
+        bytes.extend(packet.encode(&"town".parse().unwrap()));
+        town.inject("ann", bo, &bytes);
+    }
+    town.run(secs(1));
+}
+
+#[test]
+fn the_longest_names_there_may_be_fit_their_packets() {
+    let mut town = Town::new(27);
+    let name = |place: usize| format!("{place:x>63}");
+    for place in 0..40 {
+        town.move_in_with(&name(place), &"c".repeat(63), key(9));
+    }
+    // Who comes late is welcomed with the names of many.
+    town.run(secs(3));
+    town.move_in_with(&name(40), &"c".repeat(63), key(9));
+    town.run(secs(2));
+    assert_eq!(town.alive(&name(40)).len(), 41);
 }

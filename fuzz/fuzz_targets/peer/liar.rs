@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::seal::{Channel, Seal, Standing};
 use dui_core::wire::{
-    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Ping, Purpose,
-    Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
+    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay,
+    Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
 };
 use dui_core::{
     Incarnation, Keyring, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp, UserEvent,
@@ -367,7 +367,8 @@ impl Id {
 
 impl Place {
     pub(crate) fn address(self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1 + self.0 % 16], 7781))
+        let place = u16::from(self.0 % 16);
+        SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 1 + place], 7781))
     }
 }
 
@@ -401,14 +402,14 @@ impl Info {
             id,
             run: run_id(self.run),
             incarnation,
-            name: "liar".parse().expect("a name of letters"),
+            name: "liar".repeat(15).parse().expect("60 letters are a name"),
             role: if self.worker {
                 Role::Worker
             } else {
                 Role::Manager
             },
             address: self.place.address(),
-            version: "6.6.6".into(),
+            version: "6".repeat(32),
             cookie: self.cookie,
             messages: MessageCounter(self.messages.get()),
         }

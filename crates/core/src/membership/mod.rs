@@ -633,7 +633,8 @@ impl Membership {
     /// Our own id in somebody else's mouth.
     fn hear_of_rival(&mut self, now: Now, info: MemberInfo, rng: &mut ChaCha12Rng) -> Heard {
         let mine = self.myself();
-        if info.run == mine.run {
+        // Who is leaving must not be back by answering for its id.
+        if info.run == mine.run || self.leaving {
             return Heard::Old;
         }
         if info.address == mine.address {

@@ -1,8 +1,10 @@
 //! Inbox: packets on their way in: opened, proven, taken apart.
 //!
 //! A packet under a salt that we have no window for may have been recorded
-//! long ago. It waits, unread but for the cluster name, until its sender has
-//! echoed our cookie; then it is acted on as if it had just arrived.
+//! long ago: its sender is challenged and the packet dropped. It must not
+//! wait for the proof to come: that proves the packets after it, not one
+//! recorded in another life and sent again under the prover's address. What
+//! was lost its sender repeats: a hello with the echo, a probe by itself.
 
 use std::net::SocketAddr;
 
@@ -11,25 +13,18 @@ use super::{MemberState, Peer, Refusal, UserEvent};
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
 use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
-use crate::wire::{Beacon, Body, DecodeError, Greeting, Packet, Ping, Purpose};
-
-/// Packets that wait for their sender's proof, in all and of one address.
-const HELD_MAX: usize = 256;
-const HELD_OF_ONE_MAX: usize = 8;
-
-/// A packet that waits for its sender's proof.
-#[derive(Debug)]
-pub(super) struct Held {
-    path: Path,
-    proof: Unproven,
-    packet: Packet,
-}
+use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Ping, Purpose};
 
 impl Peer {
     /// A packet or frame arrived.
     pub(super) fn receive(&mut self, now: Now, path: Path, bytes: &[u8]) {
         if !self.sources.admit(now.mono, path.address()) {
             self.counters.dropped_rate += 1;
+            return;
+        }
+        // No peer sends more, and answers to more would not fit a packet.
+        if matches!(path, Path::Packet(_)) && bytes.len() > PACKET_BYTES_MAX {
+            self.counters.dropped_malformed += 1;
             return;
         }
         let opened = match self.seal.open(path.channel(), bytes) {
@@ -94,7 +89,6 @@ impl Peer {
             if self.seal.admit(proof, cookie, &mut self.rng) {
                 self.after_admission(cookie);
                 self.act_on(now, path, packet);
-                self.release_held(now, path);
             } else {
                 self.counters.dropped_replay += 1;
             }
@@ -104,40 +98,8 @@ impl Peer {
         answer.challenge = Some(self.seal.cookie());
         // Both may be strangers to each other: an echo costs us nothing.
         answer.echo = packet.challenge;
-        let asks_nothing = packet.challenge.is_some();
         self.send(path, Some(packet.from), answer);
-        if !asks_nothing {
-            self.hold(path, packet, proof);
-        }
-    }
-
-    fn hold(&mut self, path: Path, packet: Packet, proof: Unproven) {
         self.counters.held_unproven += 1;
-        let address = path.address();
-        let of_one = |held: &&Held| held.path.address() == address;
-        if self.held.iter().filter(of_one).count() >= HELD_OF_ONE_MAX {
-            return;
-        }
-        if self.held.len() >= HELD_MAX {
-            self.held.pop_front();
-        }
-        self.held.push_back(Held {
-            path,
-            proof,
-            packet,
-        });
-    }
-
-    fn release_held(&mut self, now: Now, path: Path) {
-        let cookie = self.seal.cookie();
-        let (release, keep): (Vec<Held>, Vec<Held>) =
-            self.held.drain(..).partition(|held| held.path == path);
-        self.held.extend(keep);
-        for held in release {
-            if self.seal.admit(held.proof, cookie, &mut self.rng) {
-                self.act_on(now, held.path, held.packet);
-            }
-        }
     }
 
     /// Opening a window may have closed another: then the cookie is new.
@@ -150,6 +112,9 @@ impl Peer {
     /// A packet that may be believed.
     fn act_on(&mut self, now: Now, path: Path, packet: Packet) {
         let from = packet.from;
+        if let Some(cookie) = packet.challenge {
+            self.answer_challenge(path, from, cookie);
+        }
         if from == self.config.id {
             // Somebody else with our id, or our own multicast heard in clear.
             for rumor in packet.rumors {
@@ -168,9 +133,6 @@ impl Peer {
         }
         if self.membership.is_forgotten(from) {
             return self.send_forgotten(path, from);
-        }
-        if let Some(cookie) = packet.challenge {
-            self.answer_challenge(path, from, cookie);
         }
         let greets = packet.greeting.is_some() || !packet.rumors.is_empty();
         for rumor in &packet.rumors {
@@ -244,11 +206,20 @@ impl Peer {
         self.send(path, Some(from), answer);
     }
 
-    /// They do not know our salt: show them that this packet is fresh.
+    /// They do not know our salt: show them that this packet is fresh. If
+    /// they are strangers (or a copy of us), what they dropped was a hello: say
+    /// it again.
     fn answer_challenge(&mut self, path: Path, from: NodeId, cookie: u64) {
         self.introduced.remove(&from);
         let mut answer = Packet::new(self.config.id);
         answer.echo = Some(cookie);
+        let unwanted = self.leaving.is_some() || self.membership.is_forgotten(from);
+        let stranger = from == self.config.id || !self.membership.is_live(from);
+        if stranger && !unwanted {
+            answer.greeting = Some(Greeting::Hello);
+            answer.rumors.push(self.my_alive.clone());
+            answer.digest = Some(self.digest());
+        }
         self.send(path, Some(from), answer);
     }
 

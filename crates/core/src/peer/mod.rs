@@ -30,7 +30,6 @@ use crate::id::{MessageCounter, NodeId, RunId};
 use crate::membership::{Act, Membership};
 use crate::seal::Seal;
 use crate::wire::{self, Body, MemberInfo, Packet, Ping, Relay, Rumor, RumorId};
-use inbox::Held;
 use leave::Leaving;
 use limits::{Refusals, SourceLimits};
 use outbox::Path;
@@ -61,7 +60,6 @@ pub struct Peer {
     my_alive: Rumor,
     /// Peers that are known to have a window for our present salt.
     introduced: BTreeMap<NodeId, (RunId, u64)>,
-    held: VecDeque<Held>,
     sources: SourceLimits,
     refusals: Refusals,
     mismatch_told: Option<SocketAddr>,
@@ -113,7 +111,6 @@ impl Peer {
             messages,
             my_alive: my_alive.clone(),
             introduced: BTreeMap::new(),
-            held: VecDeque::new(),
             sources: SourceLimits::default(),
             refusals: Refusals::default(),
             mismatch_told: None,

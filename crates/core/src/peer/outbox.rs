@@ -36,6 +36,8 @@ impl Path {
 /// Bytes of a packet besides its lists, at most: cluster name, sender, digest,
 /// echo, seen, ping or ack.
 const FIXED_BYTES: usize = 160;
+/// The echo, which is added last.
+const ECHO_BYTES: usize = 9;
 
 impl Peer {
     /// Room for list items in a packet.
@@ -116,7 +118,9 @@ impl Peer {
         put: impl Fn(&mut Packet, Item),
     ) {
         let room = self.room_on(path);
-        let mut used = 0;
+        // What the first says besides may be more than the room leaves for it.
+        let besides = first.encode(&self.config.cluster).len() + ECHO_BYTES;
+        let mut used = besides.saturating_sub(FIXED_BYTES);
         for item in items {
             let bytes = len(&item);
             if bytes > room {

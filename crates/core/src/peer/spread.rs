@@ -1,5 +1,6 @@
 //! Spread: rumors in and out: originated, heard, passed on, pulled.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::outbox::Path;
@@ -180,11 +181,13 @@ impl Peer {
                 self.gossip.had(id, from);
             }
         }
-        if !pull.is_empty() {
+        for ids in pull.chunks(self.room_on(path) / ID_BYTES) {
             let mut packet = Packet::new(self.config.id);
-            packet.pull = group(pull);
+            packet.pull = group(ids.iter().copied());
             self.send(path, Some(from), packet);
         }
+        // One frame asks for as many as it holds; what is left is named again.
+        pull_by_stream.truncate(self.room() / ID_BYTES);
         if !pull_by_stream.is_empty() {
             let mut packet = Packet::new(self.config.id);
             packet.pull = group(pull_by_stream);
@@ -194,8 +197,11 @@ impl Peer {
 
     /// Somebody lacks rumors.
     pub(super) fn answer_pull(&mut self, path: Path, from: NodeId, lists: &[RumorIds]) {
-        let rumors: Vec<Rumor> = ungroup(lists)
-            .filter_map(|(id, _)| self.gossip.get(id).cloned())
+        // Each once, however often it was asked for.
+        let ids: BTreeSet<RumorId> = ungroup(lists).map(|(id, _)| id).collect();
+        let rumors: Vec<Rumor> = ids
+            .into_iter()
+            .filter_map(|id| self.gossip.get(id).cloned())
             .collect();
         if !rumors.is_empty() {
             let packet = Packet::new(self.config.id);
