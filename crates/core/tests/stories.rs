@@ -220,6 +220,17 @@ fn a_restarted_node_is_one_member_not_two() {
 }
 
 #[test]
+fn a_restart_faster_than_any_doubt_is_told_all_the_same() {
+    let mut town = Town::of(8, ["ann", "bo", "cy"]);
+    town.evidence = false;
+    let told = town.events("ann").len();
+    town.kill("bo").start("bo").run(secs(1));
+    let news = &town.events("ann")[told..];
+    let restarted = |(_, event): &(_, Event)| matches!(event, Event::MemberAlive(member) if member.name.as_str() == "bo");
+    assert!(news.iter().any(restarted), "{news:?}");
+}
+
+#[test]
 fn a_new_node_at_a_dead_ones_address_takes_its_place_in_the_list() {
     let mut town = Town::of_size(12, 10);
     let old = town.id("n3");

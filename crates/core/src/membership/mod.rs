@@ -351,7 +351,7 @@ impl Membership {
     }
 
     /// An operator removes a member for good.
-    pub(crate) fn hear_forget(&mut self, now: Now, subject: Subject) -> Heard {
+    pub(crate) fn hear_forget(&mut self, subject: Subject) -> Heard {
         if subject.id == self.me {
             self.acts
                 .push_back(Act::Tell(Event::Fatal(Fatal::Forgotten { id: self.me })));
@@ -362,7 +362,6 @@ impl Membership {
         }
         self.drop_member(subject.id, ForgetReason::Operator);
         self.claims.remove(&subject.id);
-        let _ = now;
         Heard::News
     }
 
@@ -432,7 +431,7 @@ impl Membership {
         Ok((member, subject))
     }
 
-    /// Our own address as told to others changed.
+    /// Our own message counter rose.
     pub(crate) fn set_messages(&mut self, messages: crate::id::MessageCounter) {
         if let Some(entry) = self.table.get_mut(self.me) {
             entry.info.messages = messages;
@@ -539,24 +538,27 @@ impl Membership {
 
     fn admit(&mut self, now: Now, info: MemberInfo) {
         let id = info.id;
-        let before = self.table.get(id).map(|entry| entry.state);
+        let before = self
+            .table
+            .get(id)
+            .map(|entry| (entry.state, entry.info.run));
         let detail = format!("incarnation {} at {}", info.incarnation.0, info.address);
+        let run = info.run;
         self.table.put(now, info);
         self.confirmations.remove(&id);
         self.streams_lost.remove(&id);
         self.claims.remove(&id);
         self.suspects.retain(|suspect| *suspect != id);
-        match before {
-            // A node that moved or restarted unnoticed: others' view, not this event, says how.
-            Some(MemberState::Alive) => self.table.note(now, id, "alive", None, detail),
-            Some(MemberState::Suspect) => {
-                self.table.note(now, id, "refuted", None, detail);
-                self.tell(id, Event::MemberAlive);
-            }
-            Some(MemberState::Failed | MemberState::Left) | None => {
-                self.table.note(now, id, "alive", None, detail);
-                self.tell(id, Event::MemberAlive);
-            }
+        let (what, tell) = match before {
+            Some((MemberState::Suspect, _)) => ("refuted", true),
+            // It refuted before we doubted it, or moved; a restart that was
+            // faster than anybody's doubt is news all the same.
+            Some((MemberState::Alive, before)) => ("alive", before != run),
+            Some((MemberState::Failed | MemberState::Left, _)) | None => ("alive", true),
+        };
+        self.table.note(now, id, what, None, detail);
+        if tell {
+            self.tell(id, Event::MemberAlive);
         }
     }
 

@@ -37,7 +37,7 @@ impl Membership {
         self.streams_lost.remove(&from);
         match probe.reason {
             Reason::Round(_) => self.awareness.better(),
-            Reason::Confirm(subject) => self.own_verdict(now, subject, Verdict::Answered),
+            Reason::Confirm(subject) => self.own_verdict(subject, Verdict::Answered),
             Reason::ConfirmFor { asker, seq, .. } => self.report(asker, seq, Verdict::Answered),
             Reason::Relay { asker, seq, .. } => self.acts.push_back(Act::AckFor { asker, seq }),
             Reason::Claim(claimant) if claimant == from => self.settle_claim(now, claimant),
@@ -127,7 +127,7 @@ impl Membership {
                 continue;
             };
             match probe.reason {
-                Reason::Confirm(subject) => self.own_verdict(now, subject, Verdict::Refused),
+                Reason::Confirm(subject) => self.own_verdict(subject, Verdict::Refused),
                 Reason::ConfirmFor { asker, seq, .. } => self.report(asker, seq, Verdict::Refused),
                 _ => {}
             }
@@ -290,7 +290,7 @@ impl Membership {
             }
             Reason::Confirm(subject) => {
                 let lost = self.streams_lost.contains_key(&subject.id);
-                self.own_verdict(now, subject, probe::silence(lost));
+                self.own_verdict(subject, probe::silence(lost));
             }
             Reason::ConfirmFor {
                 subject,
@@ -346,7 +346,7 @@ impl Membership {
         self.start_probe(now, Reason::Confirm(subject), address, rng);
     }
 
-    fn own_verdict(&mut self, _now: Now, subject: Subject, verdict: Verdict) {
+    fn own_verdict(&mut self, subject: Subject, verdict: Verdict) {
         if let Some(crash) = self.confirmations.get_mut(&subject.id) {
             crash.own_verdict(verdict);
         }

@@ -256,7 +256,7 @@ impl Peer {
             id: self.config.id,
             incarnation: self.membership.myself().incarnation,
         };
-        self.membership.hear_forget(now, myself);
+        self.membership.hear_forget(myself);
         self.drain_acts(now);
     }
 

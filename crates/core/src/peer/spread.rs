@@ -98,7 +98,7 @@ impl Peer {
             }
             Body::Left(subject) => self.membership.hear_left(now, *subject),
             Body::Forget(subject) => {
-                let heard = self.membership.hear_forget(now, *subject);
+                let heard = self.membership.hear_forget(*subject);
                 if heard == Heard::News {
                     self.persist(true);
                 }
