@@ -8,7 +8,10 @@ use std::fmt;
 
 /// A cluster key: 32 secret bytes. `Debug` shows the fingerprint only.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key([u8; 32]);
+pub struct Key {
+    secret: [u8; 32],
+    fingerprint: KeyFingerprint,
+}
 
 /// Names a key without telling it: the first 4 bytes of a hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,21 +40,25 @@ impl Key {
     /// # Errors
     /// Unless there are exactly 32.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, KeyError> {
-        bytes
+        let secret: [u8; 32] = bytes
             .try_into()
-            .map(Self)
-            .map_err(|_| KeyError::Length { got: bytes.len() })
+            .map_err(|_| KeyError::Length { got: bytes.len() })?;
+        let hash = blake3::derive_key("dui v1 key fingerprint", &secret);
+        let fingerprint = KeyFingerprint([hash[0], hash[1], hash[2], hash[3]]);
+        Ok(Self {
+            secret,
+            fingerprint,
+        })
     }
 
     /// Its public name.
     pub fn fingerprint(&self) -> KeyFingerprint {
-        let hash = blake3::derive_key("dui v1 key fingerprint", &self.0);
-        KeyFingerprint([hash[0], hash[1], hash[2], hash[3]])
+        self.fingerprint
     }
 
     /// A subkey for one purpose; the same inputs give the same subkey.
     pub(crate) fn derive(&self, purpose: &[u8]) -> [u8; 32] {
-        *blake3::keyed_hash(&self.0, purpose).as_bytes()
+        *blake3::keyed_hash(&self.secret, purpose).as_bytes()
     }
 }
 

@@ -5,7 +5,7 @@
 //! if it still differs, the two reconcile. A newcomer does not wait: it
 //! compares with random members every 50 ms until one agrees with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand_core::Rng;
@@ -289,17 +289,24 @@ impl Peer {
             .map(|subject| subject.id)
             .collect();
         let mut ask = Vec::new();
+        let mut forgotten = None;
         for key in want {
             let subject = wire::member_of_key(key);
             let known = self.membership.table().get(subject.id);
             if self.membership.is_forgotten(subject.id) {
-                self.originate(now, Body::Forget(subject));
+                forgotten = Some(subject);
             } else if known.is_some_and(|entry| entry.info.incarnation >= subject.incarnation) {
                 ids.push(subject.id);
             } else {
                 ask.push(*key);
             }
         }
+        // One rumor in answer to one message, whatever that names.
+        if let Some(subject) = forgotten {
+            self.originate(now, Body::Forget(subject));
+        }
+        ids.sort_unstable();
+        ids.dedup();
         ids.truncate(ITEMS_MAX);
         ask.truncate(ITEMS_MAX);
         let records: Vec<MemberRecord> = self.records(&ids);
@@ -322,7 +329,8 @@ impl Peer {
     fn give_events(&mut self, path: Path, to: NodeId, keys: &[Key]) {
         let room = self.room_on(path);
         let (mut small, mut large) = (Vec::new(), Vec::new());
-        for key in keys.iter().take(ITEMS_MAX) {
+        let keys: BTreeSet<&Key> = keys.iter().take(ITEMS_MAX).collect();
+        for key in keys {
             match self.log.get(key) {
                 Some(event) if wire::event_len(event) <= room => small.push(event.clone()),
                 Some(_) if self.config.streams => large.push(*key),

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::{Beacon, Body, Confirm, EVENT_NAME_BYTES_MAX, EVENT_PAYLOAD_BYTES_MAX, Greeting};
 use super::{ITEMS_MAX, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay, Report};
@@ -28,6 +29,9 @@ pub enum DecodeError {
 
 use DecodeError::{Bounds, Garbled};
 
+/// Fields of a packet or frame, list items counted one by one.
+const FIELDS_MAX: usize = 2 * ITEMS_MAX;
+
 impl Packet {
     /// Reads what lay inside the seal.
     ///
@@ -35,6 +39,7 @@ impl Packet {
     /// See [`DecodeError`]. The cluster name is compared before anything else is parsed.
     pub fn decode(bytes: &[u8], cluster: &ClusterName) -> Result<Self, DecodeError> {
         compare_cluster(bytes, cluster)?;
+        count_fields(bytes)?;
         let raw = proto::Packet::decode(bytes).map_err(|_| Garbled)?;
         Ok(Self {
             from: node_id(&raw.from)?,
@@ -123,6 +128,21 @@ fn compare_cluster(bytes: &[u8], cluster: &ClusterName) -> Result<(), DecodeErro
     name.parse::<ClusterName>()
         .map_err(|_| Bounds("cluster name"))?;
     Err(DecodeError::OtherCluster(name.into()))
+}
+
+/// An empty item takes two bytes on the wire and hundreds in memory: a frame
+/// of them is refused before it is unpacked.
+fn count_fields(mut bytes: &[u8]) -> Result<(), DecodeError> {
+    let mut fields = 0;
+    while !bytes.is_empty() {
+        fields += 1;
+        if fields > FIELDS_MAX {
+            return Err(Bounds("number of fields"));
+        }
+        let (tag, wire_type) = decode_key(&mut bytes).map_err(|_| Garbled)?;
+        skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).map_err(|_| Garbled)?;
+    }
+    Ok(())
 }
 
 fn list<Raw, Item>(

@@ -112,6 +112,19 @@ fn a_list_beyond_its_bound_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_frame_of_empty_rumors_is_refused_before_it_is_unpacked() {
+    let mut bytes = Packet::new(ANN).encode(&cluster());
+    let empty_rumor = [12 << 3 | 2, 0];
+    for _ in 0..30_000 {
+        bytes.extend(empty_rumor);
+    }
+    assert_eq!(
+        Packet::decode(&bytes, &cluster()),
+        Err(DecodeError::Bounds("number of fields"))
+    );
+}
+
+#[test]
 fn nobody_speaks_for_another() {
     let Said::Packet(mut packet) = named("rumor: alive") else {
         panic!("a rumor travels in a packet");
