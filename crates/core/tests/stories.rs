@@ -181,6 +181,30 @@ fn a_node_stopped_for_three_seconds_fails_nobody_and_is_not_failed() {
     }
 }
 
+/// Time in which a node did not run counts against nobody: the refutation may
+/// lie in its socket.
+#[test]
+fn a_starved_node_gives_its_suspects_the_time_that_it_missed() {
+    let mut town = Town::of(5, ["ann", "bo"]);
+    town.evidence = false;
+    town.kill("bo");
+    let doubted = town.until(secs(5), |town| {
+        town.belief("ann", "bo") == Some(MemberState::Suspect)
+    });
+    assert!(doubted.is_some());
+    let since = town.now;
+    town.run(ms(1_000)).stop("ann").run(ms(1_400)).resume("ann");
+    let failed = town.until(secs(5), |town| {
+        town.belief("ann", "bo") == Some(MemberState::Failed)
+    });
+    assert!(failed.is_some());
+    let doubt = town.now - since;
+    assert!(
+        doubt >= ms(3_600),
+        "failed after {doubt:?}, of which ann ran at most 2.8 s"
+    );
+}
+
 #[test]
 fn loss_of_a_third_of_all_packets_fails_nobody() {
     let mut town = Town::of_size(11, 16);

@@ -76,13 +76,16 @@ impl Driver {
                 armed_for = Some(next);
             }
             let wake = tokio::select! {
+                // What has arrived comes before what is due: a member must not
+                // be judged while its answer lies in our socket.
+                biased;
+                _ = &mut stop => Wake::Stop,
                 ready = udp.ready() => Wake::Packets(ready),
                 find = shell.discovery.next(&mut buffer) => Wake::Found(find),
                 accepted = accept(&mut listener) => Wake::Accepted(accepted),
                 Some(event) = stream_events.recv() => Wake::Stream(event),
                 Some(request) = requests.recv() => Wake::Request(request),
                 () = &mut timer => Wake::Timer,
-                _ = &mut stop => Wake::Stop,
             };
             match wake {
                 Wake::Packets(Ok(ready)) => {

@@ -72,6 +72,12 @@ impl Confirmation {
         self.ask_more_at.min(self.give_up_at)
     }
 
+    /// Everything about it comes later by as much.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        self.ask_more_at += by;
+        self.give_up_at += by;
+    }
+
     /// How many more are to be asked now.
     pub(crate) fn wants(&mut self, now: Mono) -> usize {
         if now < self.ask_more_at {

@@ -466,18 +466,29 @@ impl Membership {
         self.confirmations.clear();
         self.quiet_until = now.mono + QUIET_AFTER_THAW;
         self.round_at = now.mono + self.interval;
-        for id in &self.suspects {
-            if let Some(doubt) = self
-                .table
-                .get_mut(*id)
-                .and_then(|entry| entry.suspicion.as_mut())
-            {
-                doubt.postpone(gap);
-            }
-        }
+        self.postpone_doubts(gap);
         if !self.leaving {
             let mine = self.myself().incarnation;
             self.raise_incarnation(now, mine);
+        }
+    }
+
+    /// This node got to run later than it asked for. What it did not hear
+    /// meanwhile may lie in its sockets, so that time counts against nobody.
+    pub(crate) fn was_late(&mut self, by: Duration) {
+        self.probes.postpone(by);
+        for crash in self.confirmations.values_mut() {
+            crash.postpone(by);
+        }
+        self.postpone_doubts(by);
+    }
+
+    fn postpone_doubts(&mut self, by: Duration) {
+        for id in &self.suspects {
+            let entry = self.table.get_mut(*id);
+            if let Some(doubt) = entry.and_then(|entry| entry.suspicion.as_mut()) {
+                doubt.postpone(by);
+            }
         }
     }
 

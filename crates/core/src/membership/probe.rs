@@ -177,6 +177,13 @@ impl Probes {
         found.map(|(seq, _)| *seq).collect()
     }
 
+    /// Every next step comes later by as much.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        for probe in self.flying.values_mut() {
+            probe.due += by;
+        }
+    }
+
     /// Forgets all: this node slept, the answers did not.
     pub(crate) fn clear(&mut self) {
         self.flying.clear();

@@ -37,7 +37,11 @@ use streams::Streams;
 use sync::Sync;
 
 /// A wake-up this late means that the process was suspended meanwhile.
-const SLEPT_AFTER: Duration = Duration::from_secs(1);
+const SLEPT_AFTER: Duration = Duration::from_millis(1_500);
+/// A wake-up this late means that the process got no CPU meanwhile.
+const LATE_AFTER: Duration = Duration::from_millis(20);
+/// After that, so much time to read what has come meanwhile.
+const CATCH_UP: Duration = Duration::from_millis(10);
 /// Known peers are written down at most this often.
 const PERSIST_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -203,14 +207,26 @@ impl Peer {
     /// Whether the process was suspended since the last call (SIGSTOP, a VM
     /// pause, a laptop lid): then hand in [`Input::Thawed`] first.
     pub fn slept(&self, now: Now) -> bool {
+        self.late(now) > SLEPT_AFTER
+    }
+
+    /// By how much this call comes after the wake-up that was asked for.
+    fn late(&self, now: Now) -> Duration {
         self.wake
-            .is_some_and(|(due, _)| now.mono > due + SLEPT_AFTER)
+            .map_or(Duration::ZERO, |(due, _)| now.mono.saturating_sub(due))
     }
 
     // --- what happens ---
 
     /// Takes note of what happened. Drain [`Peer::poll_output`] afterwards.
+    ///
+    /// Timers run on [`Input::Timeout`] only: hand in what has arrived first,
+    /// lest a member is judged while its answer lies in a socket.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        let late = self.late(now);
+        if late > LATE_AFTER {
+            self.membership.was_late(late + CATCH_UP);
+        }
         match input {
             Input::Datagram { from, bytes } => {
                 self.counters.packets_received += 1;
@@ -240,7 +256,10 @@ impl Peer {
                 self.discovery.candidates(now, provider, addresses, lives);
             }
             Input::Thawed { seed } => self.thaw(now, seed),
-            Input::Timeout => {}
+            Input::Timeout => {
+                let round_ms = self.clock.ms(now);
+                self.membership.on_time(now, round_ms, &mut self.rng);
+            }
         }
         self.settle(now);
     }
@@ -323,8 +342,6 @@ impl Peer {
 
     /// Does what is due and what the parts ask for, until nothing is left.
     fn settle(&mut self, now: Now) {
-        let round_ms = self.clock.ms(now);
-        self.membership.on_time(now, round_ms, &mut self.rng);
         self.drain_acts(now);
         self.discover(now);
         self.synchronize(now);
@@ -463,9 +480,7 @@ impl Peer {
     }
 
     fn thaw(&mut self, now: Now, seed: [u8; 32]) {
-        let gap = self
-            .wake
-            .map_or(Duration::ZERO, |(due, _)| now.mono.saturating_sub(due));
+        let gap = self.late(now);
         self.rng = ChaCha12Rng::from_seed(seed);
         self.seal.reseed(&mut self.rng);
         self.membership.set_cookie(cookie(&self.seal));
