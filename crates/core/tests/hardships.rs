@@ -32,3 +32,63 @@ fn a_clock_ahead_of_the_others_makes_nobody_probe_more_or_less() {
         }
     }
 }
+
+// --- streams ---
+
+#[test]
+fn a_large_event_reaches_a_keyed_peer_as_soon_as_an_open_one() {
+    for keys in [dui_core::Keyring::default(), key(3)] {
+        let mut town = Town::new(6);
+        let names = ["ann", "bo", "cy", "dee", "eve", "fay", "gus", "hal"];
+        for name in names {
+            town.move_in_with(name, "town", keys.clone());
+        }
+        town.run(secs(20));
+        town.with("ann", |peer, now| peer.publish(now, "large", &[7; 8_000]))
+            .unwrap();
+        let took = town.until(secs(10), |town| {
+            names
+                .iter()
+                .all(|name| !town.peer(name).events().is_empty())
+        });
+        assert!(took.is_some_and(|took| took < ms(10)), "{took:?}");
+    }
+}
+
+#[test]
+fn a_hundred_large_events_at_once_all_arrive() {
+    let mut town = Town::of(7, ["ann", "bo"]);
+    for n in 0..100u32 {
+        town.with("ann", |peer, now| {
+            let mut payload = vec![7; 8_000];
+            payload[..4].copy_from_slice(&n.to_be_bytes());
+            peer.publish(now, "large", &payload)
+        })
+        .unwrap();
+    }
+    let took = town.until(secs(20), |town| town.peer("bo").events().len() == 100);
+    assert!(took.is_some_and(|took| took < secs(2)), "{took:?}");
+}
+
+#[test]
+fn in_a_keyed_cluster_both_neighbours_know_a_crash_by_their_streams() {
+    let mut town = Town::new(8);
+    for name in ["ann", "bo", "cy", "dee", "eve", "fay"] {
+        town.move_in_with(name, "town", key(3));
+    }
+    town.run(secs(10));
+    town.kill("cy");
+    let cy = town.id("cy");
+    town.run(ms(100));
+    let by_stream = ["ann", "bo", "dee", "eve", "fay"]
+        .into_iter()
+        .filter(|name| {
+            let why = town.peer(name).why(cy).unwrap();
+            why.story.iter().any(|line| line.what == "stream_ended")
+        });
+    assert_eq!(
+        by_stream.count(),
+        4,
+        "two that it watched, two that watched it"
+    );
+}
