@@ -92,3 +92,19 @@ fn in_a_keyed_cluster_both_neighbours_know_a_crash_by_their_streams() {
         "two that it watched, two that watched it"
     );
 }
+
+// --- leaving ---
+
+#[test]
+fn who_leaves_just_after_its_last_peer_died_waits_for_nobody() {
+    let mut town = Town::of(10, ["ann", "bo"]);
+    town.kill("bo");
+    town.with("ann", dui_core::Peer::leave);
+    let left = |town: &Town| {
+        town.events("ann")
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Left { .. }))
+    };
+    let took = town.until(secs(8), left);
+    assert!(took.is_some_and(|took| took < ms(500)), "{took:?}");
+}

@@ -238,7 +238,10 @@ impl Peer {
                 bytes,
                 provider,
             } => self.receive_beacon(now, from, bytes, provider),
-            Input::Unreachable { peer } => self.membership.refused(now, peer, &mut self.rng),
+            Input::Unreachable { peer } => {
+                self.leave_without(peer);
+                self.membership.refused(now, peer, &mut self.rng);
+            }
             Input::StreamAccepted { stream, from } => self.streams.accepted(stream, from),
             Input::StreamFrame { stream, bytes } => {
                 self.counters.frames_received += 1;
