@@ -8,6 +8,58 @@ use dui_core::wire::{Body, Packet, Rumor, RumorId, Subject};
 use dui_core::{Event, Incarnation, Input, MemberState, MessageCounter, Output, RunId, Timer};
 use town::{Town, key, ms, secs};
 
+// --- partitions ---
+
+#[test]
+fn two_sides_that_hold_each_other_failed_make_up_in_a_few_packets() {
+    for seed in 0..10 {
+        let mut town = Town::of(seed, ["ann", "bo"]);
+        // Unheard by multicast, where one word would do.
+        town.multicast = false;
+        town.partition(&["ann"]).run(secs(30));
+        assert_eq!(town.belief("ann", "bo"), Some(MemberState::Failed));
+        town.heal();
+        let before = town.sent;
+        town.run(secs(3));
+        assert_eq!(town.alive("ann").len(), 2);
+        assert_eq!(town.alive("bo").len(), 2);
+        let sent = town.sent - before;
+        assert!(sent < 150, "{sent} packets, seed {seed}");
+    }
+}
+
+#[test]
+fn a_partition_longer_than_failed_members_are_listed_heals() {
+    let mut town = Town::of(1, ["ann", "bo"]);
+    town.partition(&["ann"]).run(secs(30));
+    // A day passes on both clocks, and both have dropped the other.
+    for name in ["ann", "bo"] {
+        town.set_clock_ahead(name, 25 * 3_600 * 1_000);
+    }
+    town.run(secs(90));
+    assert_eq!(town.belief("ann", "bo"), None);
+    assert_eq!(town.belief("bo", "ann"), None);
+    town.heal().run(secs(10));
+    assert_eq!(town.alive("ann").len(), 2);
+    assert_eq!(town.alive("bo").len(), 2);
+}
+
+#[test]
+fn two_that_forgot_each_other_keep_silent() {
+    let mut town = Town::of(2, ["ann", "bo"]);
+    town.partition(&["ann"]).run(secs(30));
+    let (ann, bo) = (town.id("ann"), town.id("bo"));
+    town.with("ann", |peer, now| peer.forget(now, bo, false))
+        .unwrap();
+    town.with("bo", |peer, now| peer.forget(now, ann, false))
+        .unwrap();
+    town.heal();
+    let before = town.sent;
+    town.run(secs(10));
+    let sent = town.sent - before;
+    assert!(sent < 100, "{sent} packets");
+}
+
 // --- clocks ---
 
 #[test]
