@@ -60,6 +60,18 @@ fn two_that_forgot_each_other_keep_silent() {
     assert!(sent < 100, "{sent} packets");
 }
 
+#[test]
+fn a_newcomer_at_a_reused_address_that_one_member_cannot_reach_costs_it_little() {
+    let mut town = Town::of(3, ["ann", "bo", "cy", "dee"]);
+    town.kill("dee").run(secs(5));
+    town.replace("dee", "eve").cut("ann", "eve");
+    town.run(secs(60));
+    let before = town.peer("ann").counters().probes_sent;
+    town.run(secs(60));
+    let probes = town.peer("ann").counters().probes_sent - before;
+    assert!(probes < 600, "{probes} probes in a minute");
+}
+
 // --- clocks ---
 
 #[test]
@@ -82,6 +94,56 @@ fn a_clock_ahead_of_the_others_makes_nobody_probe_more_or_less() {
                 "{name} sent {probes} probes in 20 s, seed {seed}"
             );
         }
+    }
+}
+
+#[test]
+fn a_suspect_at_the_time_of_a_sleep_is_failed_soon_after_it() {
+    let mut town = Town::of(4, ["ann", "bo"]);
+    town.evidence = false;
+    town.kill("bo");
+    let doubted = town.until(secs(5), |town| {
+        town.belief("ann", "bo") == Some(MemberState::Suspect)
+    });
+    assert!(doubted.is_some());
+    town.stop("ann").run(secs(600)).resume("ann").run(secs(10));
+    assert_eq!(town.belief("ann", "bo"), Some(MemberState::Failed));
+}
+
+#[test]
+fn nobody_spins_while_it_holds_its_judgement_after_a_sleep() {
+    let mut town = Town::of(5, ["ann", "bo"]);
+    town.evidence = false;
+    town.kill("bo");
+    town.until(secs(5), |town| {
+        town.belief("ann", "bo") == Some(MemberState::Suspect)
+    });
+    // Just before the verdict.
+    town.run(ms(3_100)).stop("ann").run(secs(10));
+    let place = town.residents.iter().position(|r| r.name == "ann").unwrap();
+    let mut peer = town.residents[place].peer.take().unwrap();
+    let mut now = dui_core::Now {
+        mono: town.now,
+        wall_ms: 1_790_000_000_000 + town.now_ms(),
+    };
+    peer.handle(now, Input::Thawed { seed: [7; 32] });
+    let mut wakes = 0;
+    let end = now.mono + secs(2);
+    loop {
+        let mut next = None;
+        while let Some(output) = peer.poll_output() {
+            if let Output::WakeAt { at, why } = output {
+                next = Some((at, why));
+            }
+        }
+        let (at, why): (_, Timer) = next.unwrap();
+        if at > end {
+            break;
+        }
+        wakes += 1;
+        assert!(wakes < 500, "woken without end for {why:?}");
+        now.mono = at;
+        peer.handle(now, Input::Timeout);
     }
 }
 
@@ -143,6 +205,44 @@ fn in_a_keyed_cluster_both_neighbours_know_a_crash_by_their_streams() {
         4,
         "two that it watched, two that watched it"
     );
+}
+
+// --- lies ---
+
+fn clear(packet: &Packet) -> Vec<u8> {
+    let mut bytes = vec![1, 0, 0, 0, 0];
+    bytes.extend(packet.encode(&"town".parse().unwrap()));
+    bytes
+}
+
+#[test]
+fn an_accusation_from_the_far_future_ends_nobody() {
+    for body in [Body::Suspect as fn(Vec<Subject>) -> Body, Body::Failed] {
+        for target in ["ann", "bo"] {
+            let mut town = Town::of(9, ["ann", "bo", "cy"]);
+            let liar = town.id("cy");
+            let mut packet = Packet::new(liar);
+            let id = RumorId {
+                origin: liar,
+                run: RunId(9),
+                counter: MessageCounter(1),
+            };
+            let subject = Subject {
+                id: town.id("ann"),
+                incarnation: Incarnation(u64::MAX - 1),
+            };
+            packet.rumors.push(Rumor {
+                id,
+                body: body(vec![subject]),
+            });
+            let cy = town.address("cy");
+            town.inject(target, cy, &clear(&packet));
+            town.run(secs(30));
+            for name in ["ann", "bo", "cy"] {
+                assert_eq!(town.alive(name).len(), 3, "{name}");
+            }
+        }
+    }
 }
 
 // --- leaving ---
