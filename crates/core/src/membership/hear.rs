@@ -7,7 +7,7 @@
 
 use rand_chacha::ChaCha12Rng;
 
-use super::probe::Reason;
+use super::probe::{Probe, Reason};
 use super::suspicion;
 use super::{AHEAD_MAX_MS, Act, CLAIM_KEPT, CLAIMS_MAX, Claim, Heard, MEMBERS_MAX, Membership};
 use crate::clock::Now;
@@ -33,7 +33,7 @@ impl Membership {
         if self.retired.is_forgotten(info.id) {
             return Heard::Forgotten;
         }
-        if info.incarnation.0 > now.wall_ms.saturating_add(AHEAD_MAX_MS) {
+        if is_ahead(now, info.incarnation) {
             return Heard::Ahead;
         }
         let full = self.table.len() >= MEMBERS_MAX;
@@ -65,7 +65,8 @@ impl Membership {
         let Some(entry) = self.table.get_mut(subject.id) else {
             return Heard::Old;
         };
-        if subject.incarnation < entry.info.incarnation {
+        let held = entry.info.incarnation;
+        if subject.incarnation < held || made_up(now, subject.incarnation, held) {
             return Heard::Old;
         }
         match entry.state {
@@ -199,7 +200,11 @@ impl Membership {
         let (id, address) = (info.id, info.address);
         let expires = now.mono + CLAIM_KEPT;
         self.claims.insert(id, Claim { info, expires });
-        self.start_probe(now, Reason::Claim(id), address, rng);
+        // However often it is claimed: one probe at a time asks who is there.
+        let asking = |probe: &Probe| probe.reason == Reason::Claim(id) && probe.address == address;
+        if self.probes.matching(asking).is_empty() {
+            self.start_probe(now, Reason::Claim(id), address, rng);
+        }
     }
 
     pub(super) fn settle_claim(&mut self, now: Now, id: NodeId) {
@@ -218,7 +223,8 @@ impl Membership {
         let Some(entry) = self.table.get(subject.id) else {
             return Heard::Old;
         };
-        let stale = subject.incarnation < entry.info.incarnation;
+        let held = entry.info.incarnation;
+        let stale = subject.incarnation < held || made_up(now, subject.incarnation, held);
         // Left overrules failed (it was chosen), never the other way round.
         let settled = match entry.state {
             MemberState::Left => true,
@@ -250,7 +256,8 @@ impl Membership {
     fn hear_of_rival(&mut self, now: Now, info: MemberInfo, rng: &mut ChaCha12Rng) -> Heard {
         let mine = self.myself();
         // Who is leaving must not be back by answering for its id.
-        if info.run == mine.run || self.leaving {
+        let made_up = made_up(now, info.incarnation, mine.incarnation);
+        if info.run == mine.run || self.leaving || made_up {
             return Heard::Old;
         }
         if info.address == mine.address {
@@ -269,7 +276,8 @@ impl Membership {
     }
 
     fn refute_above(&mut self, now: Now, accused: Incarnation) -> Heard {
-        if self.leaving || accused < self.myself().incarnation {
+        let mine = self.myself().incarnation;
+        if self.leaving || accused < mine || made_up(now, accused, mine) {
             return Heard::Old;
         }
         self.refutations += 1;
@@ -278,4 +286,15 @@ impl Membership {
         // The accusation is answered by the new incarnation, not passed on.
         Heard::Old
     }
+}
+
+/// Too far ahead of our clock to be believed.
+fn is_ahead(now: Now, incarnation: Incarnation) -> bool {
+    incarnation.0 > now.wall_ms.saturating_add(AHEAD_MAX_MS)
+}
+
+/// No life of a member that is in `held` now: nobody would have believed it.
+/// Whoever took it over, or rose above it, would be refused by all for good.
+fn made_up(now: Now, incarnation: Incarnation, held: Incarnation) -> bool {
+    incarnation > held && is_ahead(now, incarnation)
 }

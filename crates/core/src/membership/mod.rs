@@ -368,7 +368,9 @@ impl Membership {
             self.suspects
                 .iter()
                 .filter_map(|id| Some(self.table.get(*id)?.suspicion.as_ref()?.deadline()))
-                .min(),
+                .min()
+                // Nobody is judged before; to be woken for it would be to spin.
+                .map(|at| at.max(self.quiet_until)),
             Timer::Suspicion,
         );
         consider(
