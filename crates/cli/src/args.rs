@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use dui_client::MemberState;
+use dui_node::core::ClusterName;
 
 use crate::settings::Flags;
 
@@ -82,7 +83,7 @@ pub(crate) struct UpArgs {
     pub(crate) nodes: u16,
     /// Cluster name; without one the cluster is its own and nobody else's.
     #[arg(long, value_name = "NAME")]
-    pub(crate) cluster: Option<String>,
+    pub(crate) cluster: Option<ClusterName>,
 }
 
 /// Which node to ask.
@@ -228,6 +229,23 @@ mod tests {
             text.contains("--leave-timeout") && text.contains("8s"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_cluster_name_is_checked_before_any_node_is_started() {
+        let error = Cli::try_parse_from(["dui", "up", "--cluster", "a b"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("cluster name"), "{error}");
+    }
+
+    #[test]
+    fn a_flag_without_its_value_is_refused_and_not_taken_for_no_flag() {
+        // As in --data-dir "$DIR" with DIR unset: a node that forgets everything.
+        for given in ["--data-dir", "--key-file", "--name", "--advertise"] {
+            let error = Cli::try_parse_from(["dui", "run", given, ""]).unwrap_err();
+            assert!(error.to_string().contains("leave the flag out"), "{error}");
+        }
+        assert!(Cli::try_parse_from(["dui", "run", "--join", ""]).is_ok());
     }
 
     #[test]

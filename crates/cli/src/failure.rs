@@ -4,6 +4,8 @@ use std::io;
 
 /// A request failed, or a leave was incomplete.
 pub(crate) const FAILED: u8 = 1;
+/// What was typed cannot work, as the command line's parser says it, too.
+const USAGE: u8 = 2;
 /// `EX_CONFIG`: nothing was started, and starting again alone will not help.
 pub(crate) const CONFIG: u8 = 78;
 
@@ -37,7 +39,12 @@ impl Failure {
 
 impl From<dui_client::Error> for Failure {
     fn from(error: dui_client::Error) -> Self {
-        Self::failed(error.to_string())
+        let code = match error {
+            dui_client::Error::BadAddress { .. } => USAGE,
+            _ => FAILED,
+        };
+        let text = error.to_string();
+        Self { code, text }
     }
 }
 

@@ -24,7 +24,13 @@ const REMEDY: &str = "make a key with \"dui keys generate\"";
 /// What is wrong, with path, line and remedy. Never a part of a key.
 pub(crate) fn read(path: &Path) -> Result<(Keyring, Option<String>), String> {
     let place = path.display();
-    let unreadable = |error| format!("cannot read the key file {place}: {error}");
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!(
+            "there is no key file {place}: make one with \"dui keys generate --out {place}\", \
+             or copy that of another node"
+        ),
+        _ => format!("cannot read the key file {place}: {error}"),
+    };
     let file = File::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     let mut text = String::new();

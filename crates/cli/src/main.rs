@@ -50,11 +50,11 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => return run::run(args).await,
         Command::Up(args) => return up::up(args).await,
-        Command::Members(args) => ask::members(args).await,
+        Command::Members(args) => while_read(args.watch, ask::members(args)).await,
         Command::Why(args) => ask::why(args).await,
-        Command::Watch(args) => ask::watch(args).await,
+        Command::Watch(args) => while_read(true, ask::watch(args)).await,
         Command::Event(args) => ask::event(args).await,
-        Command::Events(args) => ask::events(args).await,
+        Command::Events(args) => while_read(args.watch, ask::events(args)).await,
         Command::Leave(args) => ask::leave(args).await,
         Command::Forget(args) => ask::forget(args).await,
         Command::Health(args) => ask::health(args).await,
@@ -63,6 +63,17 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Man { dir } => pages::man(dir.as_deref()),
     }?;
     Ok(0)
+}
+
+/// What goes on by itself ends without complaint when nobody reads it.
+async fn while_read(
+    endless: bool,
+    command: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    tokio::select! {
+        done = command => done,
+        () = screen::abandoned(), if endless => Ok(()),
+    }
 }
 
 fn generate(KeysCommand::Generate { out }: KeysCommand) -> Result<(), Failure> {

@@ -33,7 +33,10 @@ pub(crate) fn options(
         bind,
         advertise,
         peer_port: port(&settings.peer_port),
-        discovery_port: port(&settings.discovery_port),
+        discovery_port: Port {
+            number: settings.discovery_port.value.0.get(),
+            asked: settings.discovery_port.asked(),
+        },
         discovery: providers(settings),
         data_dir: settings.data_dir.value.clone(),
         keys,

@@ -110,7 +110,9 @@ impl Running {
         let clients = listen("client", bind, plan::port(&settings.client_port))?;
         let probes = listen("health", bind, plan::port(&settings.health_port))?;
         let (cluster, discovery) = (options.cluster.clone(), describe(&options));
+        let peer_port = options.peer_port;
         let node = Node::start(options).await.map_err(|error| text(&error))?;
+        tell_move("peer", peer_port, node.peer_address());
         let handle = node.handle();
         let this = handle.this().await.map_err(|error| text(&error))?;
 
@@ -242,11 +244,7 @@ fn listen(what: &str, bind: IpAddr, port: Port) -> Result<Vec<TcpListener>, Stri
     };
     let first = open(bind, port)?;
     let bound: SocketAddr = first.local_addr().map_err(|error| error.to_string())?;
-    if port.number != 0 && bound.port() != port.number {
-        tracing::info!(
-            target: "dui", event = "port_moved", port = what, from = port.number, to = bound.port(),
-        );
-    }
+    tell_move(what, port, bound);
     if bind.is_loopback() || bind.is_unspecified() {
         return Ok(vec![first]);
     }
@@ -255,6 +253,15 @@ fn listen(what: &str, bind: IpAddr, port: Port) -> Result<Vec<TcpListener>, Stri
         asked: true,
     };
     Ok(vec![first, open(Ipv4Addr::LOCALHOST.into(), same)?])
+}
+
+/// Whoever looks for a port where it usually is finds in the log where it went.
+fn tell_move(what: &str, port: Port, bound: SocketAddr) {
+    if port.number != 0 && bound.port() != port.number {
+        tracing::info!(
+            target: "dui", event = "port_moved", port = what, from = port.number, to = bound.port(),
+        );
+    }
 }
 
 /// The ways to find others, as `--discovery` writes them.

@@ -4,6 +4,10 @@
 //! text of at most 80 columns.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Where data goes.
 pub(crate) struct Screen {
@@ -73,6 +77,23 @@ impl Screen {
     }
 }
 
+/// Resolves when nobody can read stdout any more. What waits for news would
+/// otherwise notice at the next one, which may never come: `| head -1` hangs.
+pub(crate) async fn abandoned() {
+    while !closed(io::stdout()) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Whether the other end is gone. Errors are told without being asked for.
+fn closed(file: impl AsFd) -> bool {
+    let mut ends = [PollFd::new(file.as_fd(), PollFlags::empty())];
+    poll(&mut ends, PollTimeout::ZERO).is_ok()
+        && ends[0]
+            .revents()
+            .is_some_and(|found| found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+}
+
 /// At most `rows` lines; the last one tells how many are missing. The cursor
 /// cannot go up beyond the first row of a terminal, so more cannot be redrawn.
 fn fit(picture: &str, rows: usize) -> String {
@@ -95,6 +116,14 @@ fn fit(picture: &str, rows: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_is_closed_when_its_reader_is_gone() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        assert!(!closed(&writer));
+        drop(reader);
+        assert!(closed(&writer));
+    }
 
     #[test]
     fn a_picture_higher_than_the_terminal_says_what_is_missing() {

@@ -4,12 +4,17 @@
 //! becomes the text that a flag would have had, after its TOML type was
 //! checked; what the text means is not decided here.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::value::Shape;
 use super::{Setting, TABLE};
+
+/// Far above every setting with comments; a wrong path must not be read whole.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
 
 /// One setting as the file has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,8 +30,12 @@ pub(super) struct Line {
 /// # Errors
 /// All that is wrong with it, each with path, line and remedy.
 pub(super) fn read(path: &Path) -> Result<Vec<Line>, Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| vec![format!("cannot read the file {}: {error}", path.display())])?;
+    let text = contents(path).map_err(|problem| {
+        vec![format!(
+            "cannot read the settings in {}: {problem}",
+            path.display()
+        )]
+    })?;
     parse(&text).map_err(|problems| {
         let place = path.display();
         problems
@@ -34,6 +43,20 @@ pub(super) fn read(path: &Path) -> Result<Vec<Line>, Vec<String>> {
             .map(|(line, problem)| format!("{place}:{line}: {problem}"))
             .collect()
     })
+}
+
+fn contents(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| error.to_string())?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(format!(
+            "it is larger than {} KiB, so it is another file",
+            FILE_BYTES_MAX / 1024
+        ));
+    }
+    Ok(text)
 }
 
 fn parse(text: &str) -> Result<Vec<Line>, Vec<(usize, String)>> {
@@ -181,6 +204,15 @@ mod tests {
         let problems = read(Path::new("/nonexistent/dui.toml")).unwrap_err();
         assert!(
             problems[0].contains("/nonexistent/dui.toml"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_to_its_end() {
+        let problems = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(
+            problems[0].contains("/dev/zero") && problems[0].contains("256 KiB"),
             "{problems:?}"
         );
     }

@@ -83,7 +83,17 @@ fn argument(setting: &'static Setting) -> clap::Arg {
         help.push_str(&format!(", default: {}", setting.default));
     }
     help.push(']');
-    let check = |text: &str| (setting.check)(text).map(|()| text.to_owned());
+    let check = |text: &str| {
+        // An empty list is a list; any other empty value is a variable of a
+        // script that was not set, and what it was to say must not get lost.
+        if text.is_empty() && setting.shape != Shape::List {
+            return Err(format!(
+                "expected {}: leave the flag out where there is none",
+                setting.expected
+            ));
+        }
+        (setting.check)(text).map(|()| text.to_owned())
+    };
     let argument = clap::Arg::new(setting.name)
         .long(setting.name)
         .help(help)

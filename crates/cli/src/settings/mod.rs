@@ -17,7 +17,9 @@ use dui_node::core::{ClusterName, NodeName, Role};
 
 pub(crate) use load::{Flags, Loaded, Source, load};
 pub(crate) use print::print;
-pub(crate) use value::{Discovery, LogFormat, LogLevel, PeerAddress, Place, PortNumber};
+pub(crate) use value::{
+    Discovery, LogFormat, LogLevel, PeerAddress, Place, PortNumber, SharedPort,
+};
 use value::{Shape, Value};
 
 /// One row of the table.
@@ -102,7 +104,7 @@ settings! {
         "TCP port of the HTTP API. On loopback a taken port that was not asked for moves to the next free one.";
     "peer-port" peer_port: PortNumber = "7781", "PORT",
         "UDP and TCP port for other nodes. Moves as the client port does.";
-    "discovery-port" discovery_port: PortNumber = "7791", "PORT",
+    "discovery-port" discovery_port: SharedPort = "7791", "PORT",
         "UDP port of beacons, shared by all nodes of a machine.";
     "health-port" health_port: PortNumber = "8888", "PORT",
         "TCP port of /healthz, /readyz, /startupz and /metrics. Moves as the client port does.";

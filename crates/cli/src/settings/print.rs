@@ -63,7 +63,8 @@ fn page() -> String {
         "# Settings of `dui run`\n\n\
          Every setting can be a flag, a variable or a key of the TOML file that\n\
          `--config FILE` (or `DUI_CONFIG`) names, and wins in this order; the\n\
-         default comes last. A variable that is set but empty counts as not set.\n\
+         default comes last. A variable that is set but empty counts as not set; a\n\
+         flag with an empty value is refused, unless it takes a list.\n\
          `dui run --print-config` shows what is in force and from where.\n\n\
          | flag, key | variable | value | default | meaning |\n|---|---|---|---|---|\n",
     );

@@ -5,6 +5,7 @@
 //! ([`Shape`]), checked before.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -105,6 +106,21 @@ impl Value for PortNumber {
             }
             problem
         })
+    }
+}
+
+/// A port that several nodes share, and so none that the kernel chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SharedPort(pub(crate) NonZeroU16);
+
+impl Value for SharedPort {
+    const SHAPE: Shape = Shape::Number;
+    const EXPECTED: &'static str = "a whole number from 1 to 65535, the same at every node";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| unlike(Self::EXPECTED, text))
     }
 }
 
@@ -304,6 +320,13 @@ mod tests {
         for bad in ["", "10.0.0.1:7781", "a/b", "an-interface-too-long"] {
             assert!(Place::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_port_that_nodes_share_is_never_the_kernels_choice() {
+        assert!(PortNumber::parse("0").is_ok());
+        let problem = SharedPort::parse("0").unwrap_err();
+        assert!(problem.contains("from 1 to 65535"), "{problem}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) async fn up(args: UpArgs) -> Result<u8, Failure> {
     let mut signals = Signals::install()
         .map_err(|error| Failure::failed(format!("cannot handle signals: {error}")))?;
     let cluster = match args.cluster {
-        Some(name) => name,
+        Some(name) => name.to_string(),
         None => own_cluster()?,
     };
     let (report, mut news) = mpsc::channel(64);

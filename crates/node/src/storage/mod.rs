@@ -174,6 +174,11 @@ impl Store {
 
     fn load(&self) -> Result<Option<State>, StorageError> {
         let file = self.dir.join(STATE_FILE);
+        // Opening a pipe would wait for its other end, for ever.
+        if fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+            let what = "not a file".into();
+            return Err(StorageError::Corrupt { file, what });
+        }
         let mut bytes = Vec::new();
         let read = File::open(&file)
             .and_then(|opened| opened.take(STATE_BYTES_MAX).read_to_end(&mut bytes));
@@ -317,6 +322,15 @@ mod tests {
         store
             .save(&newer)
             .expect("the half-written file is out of the way");
+    }
+
+    #[test]
+    fn a_state_that_is_no_file_is_refused_instead_of_waited_for() {
+        let base = tempfile::tempdir().unwrap();
+        let state = base.path().join(STATE_FILE);
+        nix::unistd::mkfifo(&state, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = Store::open(base.path()).unwrap_err();
+        assert!(error.to_string().contains("not a file"), "{error}");
     }
 
     #[test]
