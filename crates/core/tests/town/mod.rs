@@ -169,13 +169,15 @@ impl Town {
         self.start(name)
     }
 
-    /// Starts (again) with the record it has, if any.
+    /// Starts (again) with the record it has, if any. What it was told in
+    /// earlier lives is forgotten.
     pub fn start(&mut self, name: &str) -> &mut Self {
         let place = self.place(name);
         let seed = self.seed();
         let now = self.clock_of(place);
         let resident = &mut self.residents[place];
         resident.runs += 1;
+        resident.events.clear();
         let record = resident.record.clone();
         let last = record.as_ref().map(|record| record.incarnation);
         let config = Config {
@@ -209,7 +211,6 @@ impl Town {
         self.residents[place].name = name.into();
         self.residents[place].id = NodeId(u128::from(self.draw()) << 64 | u128::from(self.draw()));
         self.residents[place].record = None;
-        self.residents[place].events.clear();
         self.start(name)
     }
 
