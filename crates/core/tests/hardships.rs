@@ -4,8 +4,12 @@
 
 mod town;
 
-use dui_core::wire::{Body, Packet, Rumor, RumorId, Subject};
-use dui_core::{Event, Incarnation, Input, MemberState, MessageCounter, Output, RunId, Timer};
+use std::net::SocketAddr;
+
+use dui_core::wire::{Body, Packet, Relay, Rumor, RumorId, Subject};
+use dui_core::{
+    Event, Incarnation, Input, MemberState, MessageCounter, NodeId, Output, RunId, Timer,
+};
 use town::{Town, key, ms, secs};
 
 // --- partitions ---
@@ -259,4 +263,30 @@ fn who_leaves_just_after_its_last_peer_died_waits_for_nobody() {
     };
     let took = town.until(secs(8), left);
     assert!(took.is_some_and(|took| took < ms(500)), "{took:?}");
+}
+
+#[test]
+fn who_asks_for_a_thousand_relays_blinds_nobody() {
+    let mut town = Town::of(11, ["ann", "bo"]);
+    town.evidence = false;
+    town.kill("bo");
+    let stranger = NodeId(77);
+    let from = SocketAddr::from(([127, 9, 9, 9], 7781));
+    let doubted = |town: &Town| town.belief("ann", "bo") != Some(MemberState::Alive);
+    let mut seq = 0;
+    for _ in 0..800 {
+        for _ in 0..30 {
+            seq += 1;
+            let mut packet = Packet::new(stranger);
+            let (target, address) = (NodeId(78), SocketAddr::from(([127, 8, 8, 8], 7781)));
+            packet.relay = Some(Relay {
+                seq,
+                target,
+                address,
+            });
+            town.inject("ann", from, &clear(&packet));
+        }
+        town.run(ms(10));
+    }
+    assert!(doubted(&town), "ann does not see that bo is silent");
 }

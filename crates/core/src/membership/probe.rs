@@ -22,8 +22,11 @@ use crate::clock::Mono;
 use crate::id::NodeId;
 use crate::wire::{Subject, Verdict};
 
-/// Probes in flight at once; asked for by others beyond that: dropped.
+/// Probes in flight at once; beyond that they are dropped.
 const PROBES_MAX: usize = 1_024;
+/// Those asked for by others are dropped earlier, or a thousand wishes would
+/// keep this node from looking for itself.
+const FOR_OTHERS_MAX: usize = PROBES_MAX / 2;
 const UNIT: Duration = Duration::from_millis(100);
 const UNIT_MAX: Duration = Duration::from_millis(400);
 
@@ -66,6 +69,10 @@ impl Reason {
 }
 
 impl Reason {
+    fn is_for_others(&self) -> bool {
+        matches!(self, Reason::Relay { .. } | Reason::ConfirmFor { .. })
+    }
+
     /// How long the first ping waits. A dying process may close its streams
     /// before its packet socket: a ping sent in between vanishes, the next one
     /// is refused.
@@ -130,7 +137,12 @@ impl Probes {
         address: SocketAddr,
         unit: Duration,
     ) -> bool {
-        if self.flying.len() >= PROBES_MAX || self.flying.contains_key(&seq) {
+        let room = if reason.is_for_others() {
+            FOR_OTHERS_MAX
+        } else {
+            PROBES_MAX
+        };
+        if self.flying.len() >= room || self.flying.contains_key(&seq) {
             return false;
         }
         self.flying.insert(
