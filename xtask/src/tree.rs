@@ -26,7 +26,9 @@ pub struct File {
 
 /// The repository that this crate is part of.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    // Asked at run time: a build may be shared by several checkouts.
+    let crate_dir = std::env::var_os("CARGO_MANIFEST_DIR");
+    crate_dir.map_or_else(|| PathBuf::from("."), |dir| Path::new(&dir).join(".."))
 }
 
 /// Every text file below `root`, sorted by path. Files that are not UTF-8 are

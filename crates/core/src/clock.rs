@@ -45,6 +45,8 @@ pub const AHEAD_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct HybridClock {
     last: Timestamp,
+    /// When `last` was set.
+    since: Mono,
 }
 
 impl HybridClock {
@@ -52,6 +54,7 @@ impl HybridClock {
     pub fn tick(&mut self, now: Now) -> Timestamp {
         let wall = Timestamp::from_ms(now.wall_ms);
         self.last = wall.max(Timestamp(self.last.0.saturating_add(1)));
+        self.since = now.mono;
         self.last
     }
 
@@ -62,13 +65,19 @@ impl HybridClock {
         if theirs.ms() > now.wall_ms.saturating_add(AHEAD_MAX.as_millis() as u64) {
             return false;
         }
-        self.last = self.last.max(theirs);
+        if theirs > self.last {
+            self.last = theirs;
+            self.since = now.mono;
+        }
         true
     }
 
-    /// Milliseconds of the hybrid clock, without ticking it: what numbers probe rounds.
+    /// Milliseconds of the hybrid clock, without ticking it: what numbers
+    /// probe rounds. Where it is ahead of the wall clock it runs on all the
+    /// same, or rounds would stand still until the wall clock has caught up.
     pub fn ms(&self, now: Now) -> u64 {
-        now.wall_ms.max(self.last.ms())
+        let elapsed = now.mono.saturating_sub(self.since).as_millis() as u64;
+        now.wall_ms.max(self.last.ms().saturating_add(elapsed))
     }
 }
 
@@ -98,6 +107,17 @@ mod tests {
         let theirs = Timestamp::from_ms(5_000);
         assert!(clock.observe(at(1_000), theirs));
         assert!(clock.tick(at(1_000)) > theirs);
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_does_not_make_rounds_stand_still() {
+        let mut clock = HybridClock::default();
+        clock.tick(at(5_000));
+        let later = Now {
+            mono: Duration::from_millis(700),
+            wall_ms: 2_000,
+        };
+        assert_eq!(clock.ms(later), 5_700);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod awareness;
 mod confirm;
+mod hear;
 mod observe;
 mod probe;
 mod retired;
@@ -24,11 +25,11 @@ use rand_core::Rng;
 
 use crate::clock::{Mono, Now};
 use crate::id::{Incarnation, NodeId};
-use crate::types::{Event, Fatal, ForgetError, ForgetReason, Member, MemberState, Timer};
+use crate::types::{Event, ForgetError, ForgetReason, Member, MemberState, Timer};
 use crate::wire::{MemberInfo, MemberRecord, Subject, Verdict};
 use awareness::Awareness;
 use confirm::Confirmation;
-use probe::{Probes, Reason};
+use probe::Probes;
 use retired::Retired;
 use schedule::Schedule;
 pub(crate) use table::{Entry, Table};
@@ -250,152 +251,6 @@ impl Membership {
         self.acts.pop_front()
     }
 
-    // --- what others say ---
-
-    /// A member says (itself, or through others' mouths) that it is alive.
-    pub(crate) fn hear_alive(
-        &mut self,
-        now: Now,
-        info: MemberInfo,
-        rng: &mut ChaCha12Rng,
-    ) -> Heard {
-        let subject = Subject {
-            id: info.id,
-            incarnation: info.incarnation,
-        };
-        if info.id == self.me {
-            return self.hear_of_rival(now, info, rng);
-        }
-        if self.retired.is_forgotten(info.id) {
-            return Heard::Forgotten;
-        }
-        if info.incarnation.0 > now.wall_ms.saturating_add(AHEAD_MAX_MS) {
-            return Heard::Ahead;
-        }
-        let full = self.table.len() >= MEMBERS_MAX;
-        match self.table.get_mut(info.id) {
-            Some(entry) if info.incarnation < entry.info.incarnation => return Heard::Old,
-            Some(entry) if info.incarnation == entry.info.incarnation => {
-                entry.info.messages = entry.info.messages.max(info.messages);
-                return Heard::Old;
-            }
-            Some(_) => {}
-            None if self.retired.has_left(now.mono, subject) => return Heard::Old,
-            None if full => return Heard::Old,
-            None => {}
-        }
-        if self.table.others_at(info.address, info.id).is_empty() {
-            self.admit(now, info);
-        } else {
-            self.verify_claim(now, info, rng);
-        }
-        Heard::News
-    }
-
-    /// Somebody did not get an answer from this member.
-    pub(crate) fn hear_suspect(&mut self, now: Now, subject: Subject, by: NodeId) -> Heard {
-        if subject.id == self.me {
-            return self.refute_above(now, subject.incarnation);
-        }
-        let live = self.table.live().len();
-        let Some(entry) = self.table.get_mut(subject.id) else {
-            return Heard::Old;
-        };
-        if subject.incarnation < entry.info.incarnation {
-            return Heard::Old;
-        }
-        match entry.state {
-            MemberState::Failed | MemberState::Left => Heard::Old,
-            MemberState::Suspect => {
-                let doubt = entry.suspicion.as_mut().expect("a suspect has a suspicion");
-                if doubt.accuse(by) {
-                    self.table
-                        .note(now, subject.id, "accused", Some(by), String::new());
-                    Heard::News
-                } else {
-                    Heard::Old
-                }
-            }
-            MemberState::Alive => {
-                let doubt = suspicion::Suspicion::new(now.mono, by, live, self.interval);
-                self.table
-                    .set_state(now, subject.id, subject.incarnation, MemberState::Suspect);
-                if let Some(entry) = self.table.get_mut(subject.id) {
-                    entry.suspicion = Some(doubt);
-                }
-                self.suspects.push(subject.id);
-                self.table
-                    .note(now, subject.id, "suspected", Some(by), String::new());
-                self.tell(subject.id, Event::MemberSuspect);
-                Heard::News
-            }
-        }
-    }
-
-    /// Somebody holds this member dead.
-    pub(crate) fn hear_failed(&mut self, now: Now, subject: Subject, by: NodeId) -> Heard {
-        if subject.id == self.me {
-            return self.refute_above(now, subject.incarnation);
-        }
-        self.end_life(now, subject, MemberState::Failed, by)
-    }
-
-    /// A member says goodbye.
-    pub(crate) fn hear_left(&mut self, now: Now, subject: Subject) -> Heard {
-        if subject.id == self.me {
-            // An echo of our own goodbye, or of an earlier life.
-            return Heard::Old;
-        }
-        self.retired.left(now.mono, subject);
-        self.end_life(now, subject, MemberState::Left, subject.id)
-    }
-
-    /// An operator removes a member for good.
-    pub(crate) fn hear_forget(&mut self, subject: Subject) -> Heard {
-        if subject.id == self.me {
-            self.acts
-                .push_back(Act::Tell(Event::Fatal(Fatal::Forgotten { id: self.me })));
-            return Heard::News;
-        }
-        if !self.retired.forget(subject.id) {
-            return Heard::Old;
-        }
-        self.drop_member(subject.id, ForgetReason::Operator);
-        self.claims.remove(&subject.id);
-        Heard::News
-    }
-
-    /// What a peer believes of a member, told in a reconciliation. Its bad
-    /// news are hearsay: believed of lives that we know, else only a hint
-    /// where somebody may be.
-    pub(crate) fn hear_record(
-        &mut self,
-        now: Now,
-        record: MemberRecord,
-        by: NodeId,
-        rng: &mut ChaCha12Rng,
-    ) -> Heard {
-        let subject = Subject {
-            id: record.info.id,
-            incarnation: record.info.incarnation,
-        };
-        match record.state {
-            MemberState::Alive | MemberState::Suspect if subject.id != self.me => {
-                let heard = self.hear_alive(now, record.info, rng);
-                if record.state == MemberState::Suspect {
-                    self.hear_suspect(now, subject, by);
-                }
-                heard
-            }
-            MemberState::Alive => self.hear_alive(now, record.info, rng),
-            _ if self.table.get(subject.id).is_none() => Heard::Old,
-            MemberState::Left if subject.id != self.me => self.hear_left(now, subject),
-            MemberState::Suspect | MemberState::Failed | MemberState::Left => {
-                self.hear_suspect(now, subject, by)
-            }
-        }
-    }
-
     // --- commands ---
 
     /// Begins to leave: the own entry says so, nobody is accused any more.
@@ -513,7 +368,9 @@ impl Membership {
             self.suspects
                 .iter()
                 .filter_map(|id| Some(self.table.get(*id)?.suspicion.as_ref()?.deadline()))
-                .min(),
+                .min()
+                // Nobody is judged before; to be woken for it would be to spin.
+                .map(|at| at.max(self.quiet_until)),
             Timer::Suspicion,
         );
         consider(
@@ -547,58 +404,6 @@ impl Membership {
 
     // --- helpers ---
 
-    fn admit(&mut self, now: Now, info: MemberInfo) {
-        let id = info.id;
-        let before = self
-            .table
-            .get(id)
-            .map(|entry| (entry.state, entry.info.run));
-        let detail = format!("incarnation {} at {}", info.incarnation.0, info.address);
-        let run = info.run;
-        self.table.put(now, info);
-        self.confirmations.remove(&id);
-        self.streams_lost.remove(&id);
-        self.claims.remove(&id);
-        self.suspects.retain(|suspect| *suspect != id);
-        let (what, tell) = match before {
-            Some((MemberState::Suspect, _)) => ("refuted", true),
-            // It refuted before we doubted it, or moved; a restart that was
-            // faster than anybody's doubt is news all the same.
-            Some((MemberState::Alive, before)) => ("alive", before != run),
-            Some((MemberState::Failed | MemberState::Left, _)) | None => ("alive", true),
-        };
-        self.table.note(now, id, what, None, detail);
-        if tell {
-            self.tell(id, Event::MemberAlive);
-        }
-    }
-
-    /// A new node at a known address settles the old one only when that
-    /// address itself answers under the new id. Hearsay would not do: the
-    /// lagging rumor of a node that moved away from a reused address would
-    /// kill who lives there now.
-    fn verify_claim(&mut self, now: Now, info: MemberInfo, rng: &mut ChaCha12Rng) {
-        if self.claims.len() >= CLAIMS_MAX && !self.claims.contains_key(&info.id) {
-            return;
-        }
-        let (id, address) = (info.id, info.address);
-        let expires = now.mono + CLAIM_KEPT;
-        self.claims.insert(id, Claim { info, expires });
-        self.start_probe(now, Reason::Claim(id), address, rng);
-    }
-
-    fn settle_claim(&mut self, now: Now, id: NodeId) {
-        let Some(claim) = self.claims.remove(&id) else {
-            return;
-        };
-        for old in self.table.others_at(claim.info.address, id) {
-            if old != self.me {
-                self.drop_member(old, ForgetReason::Superseded);
-            }
-        }
-        self.admit(now, claim.info);
-    }
-
     fn drop_member(&mut self, id: NodeId, reason: ForgetReason) {
         self.confirmations.remove(&id);
         self.streams_lost.remove(&id);
@@ -608,72 +413,6 @@ impl Membership {
             self.acts
                 .push_back(Act::Tell(Event::MemberForgotten { member, reason }));
         }
-    }
-
-    fn end_life(&mut self, now: Now, subject: Subject, state: MemberState, by: NodeId) -> Heard {
-        self.claims.remove(&subject.id);
-        let Some(entry) = self.table.get(subject.id) else {
-            return Heard::Old;
-        };
-        let stale = subject.incarnation < entry.info.incarnation;
-        // Left overrules failed (it was chosen), never the other way round.
-        let settled = match entry.state {
-            MemberState::Left => true,
-            MemberState::Failed => state == MemberState::Failed,
-            MemberState::Alive | MemberState::Suspect => false,
-        };
-        if stale || settled {
-            return Heard::Old;
-        }
-        self.table
-            .set_state(now, subject.id, subject.incarnation, state);
-        self.confirmations.remove(&subject.id);
-        self.streams_lost.remove(&subject.id);
-        self.suspects.retain(|suspect| *suspect != subject.id);
-        self.table
-            .note(now, subject.id, state.as_str(), Some(by), String::new());
-        self.tell(
-            subject.id,
-            if state == MemberState::Left {
-                Event::MemberLeft
-            } else {
-                Event::MemberFailed
-            },
-        );
-        Heard::News
-    }
-
-    /// Our own id in somebody else's mouth.
-    fn hear_of_rival(&mut self, now: Now, info: MemberInfo, rng: &mut ChaCha12Rng) -> Heard {
-        let mine = self.myself();
-        // Who is leaving must not be back by answering for its id.
-        if info.run == mine.run || self.leaving {
-            return Heard::Old;
-        }
-        if info.address == mine.address {
-            // Our previous process: rise above it, if the clock did not.
-            if info.incarnation >= mine.incarnation {
-                self.raise_incarnation(now, info.incarnation);
-            }
-            return Heard::Old;
-        }
-        if self.rival.is_none() {
-            let address = info.address;
-            self.rival = Some(info);
-            self.start_probe(now, Reason::OwnId, address, rng);
-        }
-        Heard::Old
-    }
-
-    fn refute_above(&mut self, now: Now, accused: Incarnation) -> Heard {
-        if self.leaving || accused < self.myself().incarnation {
-            return Heard::Old;
-        }
-        self.refutations += 1;
-        self.awareness.worse();
-        self.raise_incarnation(now, accused);
-        // The accusation is answered by the new incarnation, not passed on.
-        Heard::Old
     }
 
     fn raise_incarnation(&mut self, now: Now, above: Incarnation) {

@@ -132,8 +132,13 @@ impl Peer {
             return self.drain_acts(now);
         }
         if self.membership.is_forgotten(from) {
-            return self.send_forgotten(path, from);
+            // Two that forgot each other would tell so for ever.
+            if packet.forgotten.is_none() {
+                self.send_forgotten(path, from);
+            }
+            return;
         }
+        let incarnation = self.membership.myself().incarnation;
         let greets = packet.greeting.is_some() || !packet.rumors.is_empty();
         for rumor in &packet.rumors {
             self.hear_rumor(now, path, from, rumor.clone());
@@ -188,7 +193,19 @@ impl Peer {
         if let Some(purpose) = packet.stream {
             self.stream_spoken(path, from, purpose);
         }
-        self.correct(path, from, greets || packet.ping.is_none());
+        let myself = self.membership.myself();
+        let held_dead = packet
+            .members
+            .iter()
+            .any(|record| record.info.id == myself.id && record.state == MemberState::Failed);
+        if !held_dead {
+            self.correct(path, from, greets || packet.ping.is_none());
+        } else if myself.incarnation > incarnation {
+            // Our refutation goes to those whom we hold alive, and it may not
+            // be one of them. Two sides that hold each other dead would
+            // correct each other until chance brought the news.
+            self.greet(path.address());
+        }
         if let Some(digest) = packet.digest {
             self.hear_digest(now, from, digest);
         }

@@ -5,6 +5,7 @@
 //! peers that are leaving too: they are no longer counted.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::outbox::Path;
@@ -25,6 +26,8 @@ const TOLD_AGAIN: usize = 6;
 pub(super) struct Leaving {
     rumor: RumorId,
     acked: BTreeSet<NodeId>,
+    /// Addresses that refused the goodbye: nobody lives there any more.
+    gone: BTreeSet<SocketAddr>,
     repeat_at: Mono,
     wait: Duration,
     done: bool,
@@ -50,6 +53,7 @@ impl Peer {
                 counter: self.messages,
             },
             acked: BTreeSet::new(),
+            gone: BTreeSet::new(),
             repeat_at: now.mono + REPEAT,
             wait: REPEAT,
             done: false,
@@ -67,6 +71,14 @@ impl Peer {
         }
     }
 
+    /// Nobody listens at this address: a leaver does not look into it any
+    /// more, and does not wait for who died just before, or left unheard.
+    pub(super) fn leave_without(&mut self, address: SocketAddr) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.gone.insert(address);
+        }
+    }
+
     /// Ends the leave when enough know, repeats the goodbye when it is time.
     pub(super) fn tend_leave(&mut self, now: Now) {
         let Some(leaving) = &mut self.leaving else {
@@ -75,7 +87,12 @@ impl Peer {
         if leaving.done {
             return;
         }
-        let others = self.membership.live().len();
+        let table = self.membership.table();
+        let there = |id: &&NodeId| {
+            let entry = table.get(**id);
+            entry.is_some_and(|entry| !leaving.gone.contains(&entry.info.address))
+        };
+        let others = table.live().iter().filter(there).count();
         let still_there = leaving
             .acked
             .iter()

@@ -12,6 +12,7 @@ const RATE_PER_SECOND: f64 = 4_000.0;
 const BURST: f64 = 8_000.0;
 /// Sources remembered; who was quiet for a second is forgotten first.
 const SOURCES_MAX: usize = 4_096;
+const QUIET: Duration = Duration::from_secs(1);
 /// A distinct refusal is told once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 const REFUSALS_MAX: usize = 256;
@@ -20,16 +21,23 @@ const REFUSALS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct SourceLimits {
     buckets: BTreeMap<SocketAddr, (f64, Mono)>,
+    tidied: Mono,
 }
 
 impl SourceLimits {
     /// Whether one more packet from there is taken now.
     pub(super) fn admit(&mut self, now: Mono, from: SocketAddr) -> bool {
         if self.buckets.len() >= SOURCES_MAX && !self.buckets.contains_key(&from) {
-            self.buckets
-                .retain(|_, (_, at)| now.saturating_sub(*at) < Duration::from_secs(1));
+            if now.saturating_sub(self.tidied) >= QUIET {
+                self.tidied = now;
+                self.buckets
+                    .retain(|_, (_, at)| now.saturating_sub(*at) < QUIET);
+            }
+            // So many sources are made up, and a limit for each stops nobody
+            // who makes up more. Members that are quiet for a second between
+            // two probes would be shut out; the seal drops the others.
             if self.buckets.len() >= SOURCES_MAX {
-                return false;
+                return true;
             }
         }
         let (tokens, at) = self.buckets.entry(from).or_insert((BURST, now));
@@ -91,6 +99,17 @@ mod tests {
                 SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 7)),
             );
         }
+        assert!(limits.buckets.len() <= SOURCES_MAX);
+    }
+
+    #[test]
+    fn made_up_sources_shut_no_member_out() {
+        let mut limits = SourceLimits::default();
+        for n in 0..10_000 {
+            let made_up = SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 7));
+            limits.admit(Mono::from_millis(n / 100), made_up);
+        }
+        assert!(limits.admit(Mono::from_millis(100), source(1)));
         assert!(limits.buckets.len() <= SOURCES_MAX);
     }
 

@@ -224,7 +224,8 @@ impl Peer {
     /// lest a member is judged while its answer lies in a socket.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let late = self.late(now);
-        if late > LATE_AFTER {
+        // A sleep is told, and made up for, by itself.
+        if late > LATE_AFTER && !matches!(input, Input::Thawed { .. }) {
             self.membership.was_late(late + CATCH_UP);
         }
         match input {
@@ -238,7 +239,10 @@ impl Peer {
                 bytes,
                 provider,
             } => self.receive_beacon(now, from, bytes, provider),
-            Input::Unreachable { peer } => self.membership.refused(now, peer, &mut self.rng),
+            Input::Unreachable { peer } => {
+                self.leave_without(peer);
+                self.membership.refused(now, peer, &mut self.rng);
+            }
             Input::StreamAccepted { stream, from } => self.streams.accepted(stream, from),
             Input::StreamFrame { stream, bytes } => {
                 self.counters.frames_received += 1;

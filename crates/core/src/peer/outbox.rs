@@ -69,7 +69,7 @@ impl Peer {
     /// Sends along a path. `to`, if known, says whose cookie to echo.
     pub(super) fn send(&mut self, path: Path, to: Option<NodeId>, mut packet: Packet) {
         if packet.echo.is_none() {
-            packet.echo = to.and_then(|to| self.proof_for(to));
+            packet.echo = to.and_then(|to| self.proof_for(path, to));
         }
         let plain = packet.encode(&self.config.cluster);
         let sealed = self.seal.seal(path.channel(), &plain, &mut self.rng);
@@ -138,11 +138,13 @@ impl Peer {
     }
 
     /// The member's cookie, until it is known to have a window for our salt:
-    /// so that a first contact needs no challenge.
-    fn proof_for(&self, to: NodeId) -> Option<u64> {
+    /// so that a first contact needs no challenge. Streams have windows of
+    /// their own, and a frame that is challenged is lost: they always bring it.
+    fn proof_for(&self, path: Path, to: NodeId) -> Option<u64> {
         let info = &self.membership.table().get(to)?.info;
         let generation = self.seal.salt_generation();
-        let known = self.introduced.get(&to) == Some(&(info.run, generation));
+        let known = path.channel() == Channel::Packet
+            && self.introduced.get(&to) == Some(&(info.run, generation));
         (!known && info.cookie != 0).then_some(info.cookie)
     }
 

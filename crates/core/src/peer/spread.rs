@@ -58,6 +58,14 @@ impl Peer {
         }
         if !self.gossip.receive(now.mono, id, Some(from)) {
             self.counters.rumors_duplicate += 1;
+            // Who was dropped from the list after a long partition comes back
+            // with what it said of itself before: it has said nothing since.
+            if let Body::Alive(info) = &rumor.body
+                && self.membership.table().get(info.id).is_none()
+            {
+                self.believe(now, &rumor);
+                self.drain_acts(now);
+            }
             return;
         }
         self.counters.rumors_new += 1;

@@ -133,7 +133,7 @@ impl Town {
     }
 
     pub(super) fn feed(&mut self, place: usize, input: Input<'_>) {
-        let now = self.clock();
+        let now = self.clock_of(place);
         let seed = self.seed();
         let Some(peer) = self.residents[place].peer.as_mut() else {
             return;
@@ -274,10 +274,11 @@ impl Town {
             .insert((self.now + delay, self.serial), arrival);
     }
 
-    pub(super) fn clock(&self) -> Now {
+    pub(super) fn clock_of(&self, place: usize) -> Now {
+        let true_ms = EPOCH_MS + self.now.as_millis() as u64;
         Now {
             mono: self.now,
-            wall_ms: EPOCH_MS + self.now.as_millis() as u64,
+            wall_ms: true_ms.saturating_add_signed(self.residents[place].wall_ahead_ms),
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Resident {
     keys: Keyring,
     cluster: String,
     streams: bool,
+    /// How far its wall clock is ahead of the true time, in ms.
+    pub wall_ahead_ms: i64,
 }
 
 #[derive(Debug)]
@@ -162,6 +164,7 @@ impl Town {
             keys,
             cluster: cluster.into(),
             streams: true,
+            wall_ahead_ms: 0,
         });
         self.start(name)
     }
@@ -171,7 +174,7 @@ impl Town {
     pub fn start(&mut self, name: &str) -> &mut Self {
         let place = self.place(name);
         let seed = self.seed();
-        let now = self.clock();
+        let now = self.clock_of(place);
         let resident = &mut self.residents[place];
         resident.runs += 1;
         resident.events.clear();
@@ -236,6 +239,13 @@ impl Town {
         self
     }
 
+    /// Sets the wall clock of one node ahead of the true time, or behind it.
+    pub fn set_clock_ahead(&mut self, name: &str, ahead_ms: i64) -> &mut Self {
+        let place = self.place(name);
+        self.residents[place].wall_ahead_ms = ahead_ms;
+        self
+    }
+
     /// SIGSTOP.
     pub fn stop(&mut self, name: &str) -> &mut Self {
         let place = self.place(name);
@@ -286,8 +296,8 @@ impl Town {
     // --- commands ---
 
     pub fn with<T>(&mut self, name: &str, act: impl FnOnce(&mut Peer, Now) -> T) -> T {
-        let now = self.clock();
         let place = self.place(name);
+        let now = self.clock_of(place);
         let out = act(self.residents[place].peer.as_mut().unwrap(), now);
         self.drain(place);
         out
