@@ -22,7 +22,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let parsed = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        let query = parsed.map_err(|why| Refusal::new(Code::BadParameter, why.body_text()))?;
+        let query = parsed.map_err(|why| {
+            let text = why.body_text();
+            // What comes before the colon is about our code.
+            let detail = text
+                .split_once(": ")
+                .map_or(text.as_str(), |(_, what)| what);
+            Refusal::new(Code::BadParameter, detail)
+        })?;
         Ok(Self(query.0))
     }
 }
@@ -82,6 +89,24 @@ pub(crate) fn switch(name: &str, value: Option<&str>) -> Result<bool, Refusal> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test]
+    async fn an_unknown_parameter_is_named_with_those_there_are() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct OnlyState {
+            #[expect(dead_code, reason = "the name is what matters")]
+            state: Option<String>,
+        }
+        let (mut parts, ()) = axum::http::Request::get("/?status=alive")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let refused = Query::<OnlyState>::from_request_parts(&mut parts, &()).await;
+        let detail = refused.err().unwrap().problem().detail.clone();
+        assert!(detail.starts_with("status: unknown field"), "{detail}");
+        assert!(detail.contains("`state`"), "{detail}");
+    }
 
     #[test]
     fn a_switch_is_on_with_or_without_true_and_never_by_accident() {

@@ -54,6 +54,7 @@ impl From<ApiError> for Refusal {
         let remedy = match code {
             Code::Stopped | Code::Leaving => ": ask another node",
             Code::MemberAlive => " (force=true)",
+            Code::BodyTooLarge => ": store it elsewhere and publish a reference to it",
             _ => "",
         };
         Self::new(code, format!("{error}{remedy}"))

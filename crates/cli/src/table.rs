@@ -68,7 +68,8 @@ pub(crate) struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
-const GAP: usize = 2;
+/// Columns between two columns.
+pub(crate) const GAP: usize = 2;
 /// No column shrinks below this: less tells nothing.
 const COLUMN_MIN: usize = 8;
 
@@ -129,6 +130,23 @@ impl Table {
     }
 }
 
+/// The text in lines of at most `width` characters, broken between words; a
+/// longer word stays whole. At least one line, which may be empty.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.into();
@@ -159,6 +177,19 @@ mod tests {
         let text = table.render(20, false);
         let line = text.lines().nth(1).unwrap_or_default();
         assert_eq!(line, format!("{}…  short", "x".repeat(12)));
+    }
+
+    #[test]
+    fn a_text_is_broken_between_words() {
+        assert_eq!(
+            wrap("refused by every witness", 12),
+            ["refused by", "every", "witness"]
+        );
+        assert_eq!(wrap("", 12), [""]);
+        assert_eq!(
+            wrap("incarnation 1795404869324", 6),
+            ["incarnation", "1795404869324"]
+        );
     }
 
     #[test]

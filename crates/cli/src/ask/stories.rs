@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dui_client::{Member, UserEvent, WatchEvent, WatchFilter, Why};
+use dui_client::{Member, UserEvent, WatchEvent, WatchFilter, Why, WhyEntry};
 use serde_json::json;
 
 use super::{client, events, json as json_line};
@@ -10,7 +10,10 @@ use crate::args::{WatchArgs, WhyArgs};
 use crate::failure::Failure;
 use crate::moment;
 use crate::screen::Screen;
-use crate::table::{Paint, Table};
+use crate::table::{Cell, GAP, Paint, Table, wrap};
+
+/// Fewer columns for a reason break it into single words.
+const DETAIL_COLUMNS_MIN: usize = 24;
 
 /// Tells why a member is in its state.
 pub(crate) async fn why(args: WhyArgs) -> Result<(), Failure> {
@@ -36,18 +39,31 @@ fn story(why: &Why, names: &BTreeMap<String, String>, columns: usize, colour: bo
         0 => "the asked node is well".to_owned(),
         ill => format!("the asked node is not well itself ({ill} of 8): it waits longer"),
     };
+    let by = |entry: &'_ WhyEntry| match &entry.by {
+        None => "this node".to_owned(),
+        Some(id) => names.get(id).unwrap_or(id).clone(),
+    };
+    let beside = why.story.iter().map(|entry| {
+        let cells = [moment::clock(&entry.at), &entry.what, &by(entry)];
+        cells.map(|cell| cell.chars().count() + GAP).iter().sum()
+    });
+    // The reason is what was asked for: it is broken into lines, never cut.
+    let room = columns
+        .saturating_sub(beside.max().unwrap_or(0))
+        .max(DETAIL_COLUMNS_MIN);
     let mut table = Table::new(&["AT", "WHAT", "BY", "DETAIL"]);
     for entry in &why.story {
-        let by = entry
-            .by
-            .as_ref()
-            .map_or("this node", |id| names.get(id).unwrap_or(id).as_str());
-        table.row(vec![
+        let mut first = [
             moment::clock(&entry.at).into(),
-            entry.what.as_str().into(),
-            by.into(),
-            entry.detail.as_str().into(),
-        ]);
+            entry.what.clone(),
+            by(entry),
+        ];
+        for line in wrap(&entry.detail, room) {
+            let mut cells: Vec<Cell> = first.map(Cell::from).into();
+            cells.push(line.into());
+            table.row(cells);
+            first = Default::default();
+        }
     }
     format!(
         "{}\n{judge}\n\n{}",
@@ -156,6 +172,20 @@ mod tests {
              AT        WHAT     BY         DETAIL\n\
              02:16:25  accused  ann        no ack\n\
              02:16:26  failed   this node\n"
+        );
+    }
+
+    #[test]
+    fn a_long_reason_is_told_to_its_end() {
+        let mut why = why_bo();
+        why.story[1].detail = "refused this node and every witness that was asked".into();
+        let text = story(&why, &BTreeMap::new(), 60, false);
+        assert!(
+            text.ends_with(
+                "02:16:26  failed   this node  refused this node and every\n\
+                 \u{20}                             witness that was asked\n"
+            ),
+            "{text}"
         );
     }
 

@@ -1,5 +1,8 @@
 //! Asking: the commands for people and programs.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use nix::sys::signal::Signal;
 
 use crate::town::{Town, dui, eventually, output, stderr, stdout};
@@ -73,4 +76,22 @@ fn nobody_home_says_how_to_start_a_node() {
     let members = output(dui().args(["members", "--addr", &address]));
     assert_eq!(members.status.code(), Some(1));
     assert!(stderr(&members).contains("dui run"), "{}", stderr(&members));
+}
+
+#[test]
+fn a_watch_that_nobody_reads_ends_without_waiting_for_news() {
+    let town = Town::new("abandoned");
+    let ann = town.start("ann", &[]);
+    let mut watch = dui()
+        .args(["members", "--watch", "--addr", &ann.field("client")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut reader = BufReader::new(watch.stdout.take().unwrap());
+    reader.read_line(&mut first).unwrap();
+    assert!(first.starts_with("NAME"), "{first}");
+    drop(reader);
+    let ended = eventually("the watch ends", || watch.try_wait().unwrap());
+    assert!(ended.success(), "{ended}");
 }
