@@ -17,6 +17,11 @@ pub struct Key {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyFingerprint(pub [u8; 4]);
 
+impl KeyFingerprint {
+    /// What stands in a packet that is not sealed.
+    pub const NONE: Self = Self([0; 4]);
+}
+
 /// Why a key was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {

@@ -398,6 +398,16 @@ pub enum Refusal {
         /// Who.
         from: SocketAddr,
     },
+    /// Sent in clear, and we have a key.
+    #[error(
+        "packet from {from} is not sealed, this node has key {ours}: start that one with the same --key-file, or remove it"
+    )]
+    NotSealed {
+        /// Ours, comma-separated.
+        ours: String,
+        /// Who.
+        from: SocketAddr,
+    },
     /// A packet of a version that we do not speak.
     #[error(
         "packet from {from} speaks wire version {theirs}, this node speaks {ours}: upgrade the older one"

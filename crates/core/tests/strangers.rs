@@ -41,6 +41,16 @@ fn clusters_with_other_names_or_keys_never_merge_and_say_why() {
     let other = key(2).primary().unwrap().fingerprint().to_string();
     assert!(refusals("ann").contains(&other), "{}", refusals("ann"));
     assert!(refusals("cy").contains("cluster 'blue'"));
+    assert!(
+        refusals("ann").contains("is not sealed"),
+        "{}",
+        refusals("ann")
+    );
+    assert!(
+        refusals("eve").contains("this node has none"),
+        "{}",
+        refusals("eve")
+    );
 }
 
 #[test]

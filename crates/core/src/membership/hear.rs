@@ -111,6 +111,9 @@ impl Membership {
             // An echo of our own goodbye, or of an earlier life.
             return Heard::Old;
         }
+        if is_ahead(now, subject.incarnation) {
+            return Heard::Ahead;
+        }
         self.retired.left(now.mono, subject);
         self.end_life(now, subject, MemberState::Left, subject.id)
     }
@@ -168,9 +171,9 @@ impl Membership {
         let before = self
             .table
             .get(id)
-            .map(|entry| (entry.state, entry.info.run));
+            .map(|entry| (entry.state, (entry.info.run, entry.info.address)));
         let detail = format!("incarnation {} at {}", info.incarnation.0, info.address);
-        let run = info.run;
+        let process = (info.run, info.address);
         self.table.put(now, info);
         self.confirmations.remove(&id);
         self.streams_lost.remove(&id);
@@ -178,9 +181,9 @@ impl Membership {
         self.suspects.retain(|suspect| *suspect != id);
         let (what, tell) = match before {
             Some((MemberState::Suspect, _)) => ("refuted", true),
-            // It refuted before we doubted it, or moved; a restart that was
-            // faster than anybody's doubt is news all the same.
-            Some((MemberState::Alive, before)) => ("alive", before != run),
+            // It refuted before we doubted it. A move, or a restart that was
+            // faster than anybody's doubt, is news all the same.
+            Some((MemberState::Alive, before)) => ("alive", before != process),
             Some((MemberState::Failed | MemberState::Left, _)) | None => ("alive", true),
         };
         self.table.note(now, id, what, None, detail);
@@ -236,9 +239,7 @@ impl Membership {
         }
         self.table
             .set_state(now, subject.id, subject.incarnation, state);
-        self.confirmations.remove(&subject.id);
-        self.streams_lost.remove(&subject.id);
-        self.suspects.retain(|suspect| *suspect != subject.id);
+        self.stop_asking(subject.id);
         self.table
             .note(now, subject.id, state.as_str(), Some(by), String::new());
         self.tell(
@@ -267,7 +268,8 @@ impl Membership {
             }
             return Heard::Old;
         }
-        if self.rival.is_none() {
+        let asking = |probe: &Probe| probe.reason == Reason::OwnId;
+        if self.probes.matching(asking).is_empty() {
             let address = info.address;
             self.rival = Some(info);
             self.start_probe(now, Reason::OwnId, address, rng);

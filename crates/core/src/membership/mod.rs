@@ -29,7 +29,7 @@ use crate::types::{Event, ForgetError, ForgetReason, Member, MemberState, Timer}
 use crate::wire::{MemberInfo, MemberRecord, Subject, Verdict};
 use awareness::Awareness;
 use confirm::Confirmation;
-use probe::Probes;
+use probe::{Probe, Probes, Reason};
 use retired::Retired;
 use schedule::Schedule;
 pub(crate) use table::{Entry, Table};
@@ -404,10 +404,20 @@ impl Membership {
 
     // --- helpers ---
 
-    fn drop_member(&mut self, id: NodeId, reason: ForgetReason) {
+    /// The matter of a member is settled: what is under way about it ends.
+    fn stop_asking(&mut self, id: NodeId) {
+        let about =
+            |probe: &Probe| matches!(probe.reason, Reason::Round(subject) if subject.id == id);
+        for seq in self.probes.matching(about) {
+            self.probes.finish(seq);
+        }
         self.confirmations.remove(&id);
         self.streams_lost.remove(&id);
         self.suspects.retain(|suspect| *suspect != id);
+    }
+
+    fn drop_member(&mut self, id: NodeId, reason: ForgetReason) {
+        self.stop_asking(id);
         if let Some(entry) = self.table.remove(id) {
             let member = entry.snapshot();
             self.acts

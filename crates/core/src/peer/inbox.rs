@@ -12,6 +12,7 @@ use super::outbox::Path;
 use super::{MemberState, Peer, Refusal, UserEvent};
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
+use crate::keyring::KeyFingerprint;
 use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
 use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Ping, Purpose};
 
@@ -301,7 +302,12 @@ impl Peer {
             OpenError::Key(theirs) => {
                 self.counters.dropped_key += 1;
                 let ours = self.config.keys.describe();
-                self.refuse(now.mono, Refusal::OtherKey { theirs, ours, from });
+                let refusal = if theirs == KeyFingerprint::NONE {
+                    Refusal::NotSealed { ours, from }
+                } else {
+                    Refusal::OtherKey { theirs, ours, from }
+                };
+                self.refuse(now.mono, refusal);
             }
             OpenError::Replayed => self.counters.dropped_replay += 1,
             OpenError::Own => {}

@@ -42,6 +42,8 @@ const SLEPT_AFTER: Duration = Duration::from_millis(1_500);
 const LATE_AFTER: Duration = Duration::from_millis(20);
 /// After that, so much time to read what has come meanwhile.
 const CATCH_UP: Duration = Duration::from_millis(10);
+/// Members named in one rumor: about 30 bytes each, so it fits a packet.
+const SUBJECTS_MAX: usize = 24;
 /// Known peers are written down at most this often.
 const PERSIST_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -438,7 +440,12 @@ impl Peer {
                 self.send_to(to, packet);
             }
             Act::Accuse(subjects) => self.originate(now, Body::Suspect(subjects)),
-            Act::Declare(subjects) => self.originate(now, Body::Failed(subjects)),
+            // Many at once travel in rumors that each fit a packet.
+            Act::Declare(subjects) => {
+                for some in subjects.chunks(SUBJECTS_MAX) {
+                    self.originate(now, Body::Failed(some.to_vec()));
+                }
+            }
             Act::Refute => self.refute(now),
             Act::Tell(event) => self.member_event(now, event),
         }
@@ -467,9 +474,11 @@ impl Peer {
             }
             Event::MemberFailed(member) => {
                 self.introduced.remove(&member.id);
+                self.close_streams_of(member.id);
             }
             Event::MemberForgotten { member, reason } => {
                 self.introduced.remove(&member.id);
+                self.close_streams_of(member.id);
                 if *reason != ForgetReason::Reaped {
                     self.discovery.unmeet(member.id);
                 }

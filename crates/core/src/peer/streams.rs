@@ -77,7 +77,9 @@ impl Streams {
 
     /// Neighbours may have changed.
     pub(super) fn view_changed(&mut self, now: Mono) {
-        self.ring_at = Some(now + SETTLE);
+        // At most so long after the first change, or churn would starve the ring.
+        let at = now + SETTLE;
+        self.ring_at = Some(self.ring_at.map_or(at, |set| set.min(at)));
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -286,6 +288,16 @@ impl Peer {
             .collect();
         for stream in rings {
             self.say_goodbye(stream);
+        }
+    }
+
+    /// A member is gone: its streams, if it vanished without ending them, are too.
+    pub(super) fn close_streams_of(&mut self, peer: NodeId) {
+        let open = self.streams.open.iter();
+        let theirs = open.filter(|(_, stream)| stream.peer == Some(peer));
+        let theirs: Vec<StreamId> = theirs.map(|(id, _)| *id).collect();
+        for stream in theirs {
+            self.close(stream);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Seal: a packet is read only when somebody with the cluster key made it, and acted on only once.
 //!
 //! ```text
-//! sealed  version 1 │ key fingerprint 4 │ salt 16 │ counter 1…10 │ AES-256-GCM ciphertext │ tag 16
+//! sealed  version 1 │ key fingerprint 4 │ salt 16 │ counter 1…3 │ AES-256-GCM ciphertext │ tag 16
 //! clear   version 1 │ 00 00 00 00       │ body
 //! ```
 //!
@@ -58,7 +58,6 @@ const TAG_BYTES: usize = 16;
 const PREFIX_BYTES: usize = 5;
 /// LEB128 of any counter below [`PACKETS_PER_SALT`].
 const COUNTER_BYTES_MAX: usize = 3;
-const NO_KEY: KeyFingerprint = KeyFingerprint([0; 4]);
 
 type Salt = [u8; SALT_BYTES];
 
@@ -200,7 +199,7 @@ impl Seal {
         match &mut self.own {
             Some(own) => own.seal_into(&mut bytes, channel, plain),
             None => {
-                bytes.extend_from_slice(&NO_KEY.0);
+                bytes.extend_from_slice(&KeyFingerprint::NONE.0);
                 bytes.extend_from_slice(plain);
             }
         }
@@ -216,7 +215,7 @@ impl Seal {
     pub fn open(&mut self, channel: Channel, bytes: &[u8]) -> Result<Opened, OpenError> {
         let (fingerprint, rest) = parse_prefix(bytes)?;
         let Some(own) = &self.own else {
-            if fingerprint != NO_KEY {
+            if fingerprint != KeyFingerprint::NONE {
                 return Err(OpenError::Key(fingerprint));
             }
             return Ok(Opened {

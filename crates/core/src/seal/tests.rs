@@ -245,7 +245,10 @@ fn with_a_key_nothing_is_taken_in_clear_and_without_one_nothing_sealed() {
     let (mut open, mut keyed) = (Node::with_keys(&[], 1), Node::new(2));
     let clear = open.say("anybody", 0);
     assert_eq!(&clear[..PREFIX_BYTES], [1, 0, 0, 0, 0]);
-    assert_eq!(keyed.hear(&clear), Heard::Refused(OpenError::Key(NO_KEY)));
+    assert_eq!(
+        keyed.hear(&clear),
+        Heard::Refused(OpenError::Key(KeyFingerprint::NONE))
+    );
     let theirs = OpenError::Key(key(7).fingerprint());
     assert_eq!(open.hear(&keyed.say("secret", 0)), Heard::Refused(theirs));
     for _ in 0..2 {
