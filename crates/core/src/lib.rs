@@ -16,11 +16,11 @@
 //! another; `peer` composes them.
 
 pub mod clock;
-pub mod discovery;
-pub mod gossip;
+mod discovery;
+mod gossip;
 pub mod id;
 pub mod keyring;
-pub mod membership;
+mod membership;
 pub mod peer;
 pub mod reconcile;
 pub mod seal;

@@ -3,7 +3,7 @@
 //! One table gives every setting its flag, `DUI_*` variable, TOML key, type,
 //! default and help. Parser, file check, `--print-config` and
 //! `docs/config.md` are made from it, so they cannot drift apart. Which
-//! source wins (flag, variable, file, default) is decided in [`load`].
+//! source wins (flag, variable, file, default) is decided in [`mod@load`].
 
 mod file;
 mod load;
