@@ -290,3 +290,35 @@ fn who_asks_for_a_thousand_relays_blinds_nobody() {
     }
     assert!(doubted(&town), "ann does not see that bo is silent");
 }
+
+/// A probe that was under way when its target was found dead by other means
+/// says nothing about this node's health, nor about why.
+#[test]
+fn a_death_that_is_settled_is_the_end_of_the_story() {
+    for seed in 0..20 {
+        let mut town = Town::of(seed, ["ann", "bo"]);
+        town.run(ms(97 * seed)).kill("bo").run(secs(5));
+        let why = town.peer("ann").why(town.id("bo")).unwrap();
+        assert_eq!(why.member.state, MemberState::Failed);
+        assert_eq!(why.story.last().unwrap().what, "failed", "seed {seed}");
+        assert_eq!(why.awareness, 0, "ann is well, seed {seed}");
+    }
+}
+
+#[test]
+fn most_of_a_town_dies_in_silence_and_the_rest_agrees() {
+    let mut town = Town::of_size(31, 50);
+    town.evidence = false;
+    for place in 5..50 {
+        town.kill(&format!("n{place}"));
+    }
+    let agreed = town.until(secs(300), |town| {
+        (0..5).all(|place| {
+            let members = town.peer(&format!("n{place}")).members();
+            let failed = |member: &&dui_core::Member| member.state == MemberState::Failed;
+            members.iter().filter(failed).count() == 45
+                && town.alive(&format!("n{place}")).len() == 5
+        })
+    });
+    assert!(agreed.is_some(), "the survivors do not agree");
+}

@@ -318,3 +318,17 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn churn_does_not_put_the_ring_off_for_ever() {
+        let mut streams = Streams::default();
+        for change in 0..100 {
+            streams.view_changed(Duration::from_millis(100 * change));
+        }
+        assert_eq!(streams.deadline(), Some(SETTLE));
+    }
+}
