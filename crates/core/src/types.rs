@@ -561,7 +561,7 @@ counters! {
     dropped_key: "Packets dropped: sealed with a key that we do not have.",
     dropped_cluster: "Packets dropped: of another cluster.",
     dropped_replay: "Packets dropped: seen before (replayed or duplicated).",
-    held_unproven: "Packets not acted on because their sender had yet to prove to be live.",
+    dropped_unproven: "Packets not acted on because their sender had yet to prove to be live.",
     dropped_rate: "Packets dropped: over the rate allowed for one peer.",
     rumors_originated: "Rumors originated.",
     rumors_new: "Rumors received that were new.",

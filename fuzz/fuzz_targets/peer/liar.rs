@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::seal::{Channel, Seal, Standing};
 use dui_core::wire::{
-    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay,
-    Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
+    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Relay,
+    Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key,
 };
 use dui_core::{
     Incarnation, Keyring, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp, UserEvent,
@@ -20,10 +20,7 @@ use crate::story::{OWN, WALL_MS, cluster};
 /// One thing that a packet says. Few ids, runs and addresses, so that they meet.
 #[derive(Arbitrary, Debug)]
 pub(crate) enum Part {
-    Ping {
-        seq: u32,
-        whom: Option<Id>,
-    },
+    Ping(u32),
     AckLast,
     Ack(u32),
     NackLast,
@@ -178,7 +175,7 @@ impl Liar {
             let _ = self.seal.admit(proof, echo, &mut self.rng);
         }
         self.cookie = packet.challenge.unwrap_or(self.cookie);
-        self.last_ping = packet.ping.map_or(self.last_ping, |ping| ping.seq);
+        self.last_ping = packet.ping.unwrap_or(self.last_ping);
         self.last_confirm = packet.confirm.map_or(self.last_confirm, |it| it.seq);
         for rumor in packet.rumors {
             if let Body::Alive(info) = &rumor.body
@@ -227,10 +224,7 @@ impl Liar {
 
     fn add(&self, packet: &mut Packet, part: Part) {
         match part {
-            Part::Ping { seq, whom } => {
-                let target = whom.map(|id| target_hint(id.id()));
-                packet.ping = Some(Ping { seq, target });
-            }
+            Part::Ping(seq) => packet.ping = Some(seq),
             Part::AckLast => packet.ack = Some(self.last_ping),
             Part::Ack(seq) => packet.ack = Some(seq),
             Part::NackLast => packet.nack = Some(self.last_ping),

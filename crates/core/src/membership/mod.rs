@@ -319,6 +319,7 @@ impl Membership {
     pub(crate) fn thaw(&mut self, now: Now, gap: Duration) {
         self.probes.clear();
         self.confirmations.clear();
+        self.rival = None;
         self.quiet_until = now.mono + QUIET_AFTER_THAW;
         self.round_at = now.mono + self.interval;
         self.postpone_doubts(gap);

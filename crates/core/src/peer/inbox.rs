@@ -14,7 +14,7 @@ use crate::clock::{Mono, Now};
 use crate::id::NodeId;
 use crate::keyring::KeyFingerprint;
 use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
-use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Ping, Purpose};
+use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Purpose};
 
 impl Peer {
     /// A packet or frame arrived.
@@ -100,7 +100,7 @@ impl Peer {
         // Both may be strangers to each other: an echo costs us nothing.
         answer.echo = packet.challenge;
         self.send(path, Some(packet.from), answer);
-        self.counters.held_unproven += 1;
+        self.counters.dropped_unproven += 1;
     }
 
     /// Opening a window may have closed another: then the cookie is new.
@@ -125,10 +125,10 @@ impl Peer {
             }
             if let Some(seq) = packet.ack {
                 self.membership.hear_ack(now, seq, from);
-            } else if let Some(ping) = packet.ping
+            } else if let Some(seq) = packet.ping
                 && path.address() != self.config.address
             {
-                self.answer_ping(path, from, ping);
+                self.answer_ping(path, from, seq);
             }
             return self.drain_acts(now);
         }
@@ -154,14 +154,16 @@ impl Peer {
         if let Path::Multicast(_) = path {
             return self.drain_acts(now);
         }
-        if packet.greeting == Some(Greeting::Hello) {
-            self.welcome(path, from);
+        match packet.greeting {
+            Some(Greeting::Hello) => self.welcome(path, from),
+            Some(Greeting::Welcome) => self.introduced_to(from),
+            None => {}
         }
         if let Some(seen) = packet.seen {
             self.compare_address(seen);
         }
-        if let Some(ping) = packet.ping {
-            self.answer_ping(path, from, ping);
+        if let Some(seq) = packet.ping {
+            self.answer_ping(path, from, seq);
         }
         if let Some(seq) = packet.ack {
             self.introduced_to(from);
@@ -212,14 +214,11 @@ impl Peer {
         }
     }
 
-    /// Answers a probe, if it means us.
-    fn answer_ping(&mut self, path: Path, from: NodeId, ping: Ping) {
-        let mine = crate::wire::target_hint(self.config.id);
-        if ping.target.is_some_and(|target| target != mine) {
-            return;
-        }
+    /// Answers a probe. It may mean another who had this address before us:
+    /// the prober sees by the sender of the ack who is here now.
+    fn answer_ping(&mut self, path: Path, from: NodeId, seq: u32) {
         let mut answer = Packet::new(self.config.id);
-        answer.ack = Some(ping.seq);
+        answer.ack = Some(seq);
         answer.digest = Some(self.digest());
         self.send(path, Some(from), answer);
     }

@@ -29,7 +29,7 @@ use crate::gossip::{EventLog, Gossip};
 use crate::id::{MessageCounter, NodeId, RunId};
 use crate::membership::{Act, Membership};
 use crate::seal::Seal;
-use crate::wire::{self, Body, MemberInfo, Packet, Ping, Relay, Rumor, RumorId};
+use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
 use leave::Leaving;
 use limits::{Refusals, SourceLimits};
 use outbox::Path;
@@ -292,7 +292,7 @@ impl Peer {
             wire::EVENT_PAYLOAD_BYTES_MAX
         } else {
             // Without streams an event has to fit a packet.
-            wire::EVENT_PAYLOAD_BYTES_MAX.min(self.room_for_one() - name.len() - 100)
+            wire::EVENT_PAYLOAD_BYTES_MAX.min(self.room() - name.len() - 100)
         };
         if payload.len() > max {
             return Err(PublishError::TooLarge {
@@ -402,10 +402,7 @@ impl Peer {
                 accused,
             } => {
                 packet.digest = Some(self.digest());
-                packet.ping = Some(Ping {
-                    seq,
-                    target: target.map(wire::target_hint),
-                });
+                packet.ping = Some(seq);
                 packet.members.extend(accused);
                 self.send(Path::Packet(to), target, packet);
             }

@@ -40,14 +40,9 @@ const FIXED_BYTES: usize = 160;
 const ECHO_BYTES: usize = 9;
 
 impl Peer {
-    /// Room for list items in a packet.
+    /// Room for list items in a packet; the largest rumor or event that goes by packet.
     pub(super) fn room(&self) -> usize {
         PACKET_BYTES_MAX - self.seal.overhead() - FIXED_BYTES
-    }
-
-    /// The largest rumor or event that goes by packet.
-    pub(super) fn room_for_one(&self) -> usize {
-        self.room()
     }
 
     /// Room for list items on this path.

@@ -237,7 +237,7 @@ impl Peer {
                 continue;
             };
             let path = Path::Packet(entry.info.address);
-            let room = self.room_for_one();
+            let room = self.room();
             let (full, mut by_id): (Vec<RumorId>, Vec<RumorId>) = delivery
                 .rumors
                 .into_iter()

@@ -15,7 +15,7 @@ use super::{EndOfStream, Output, Peer, StreamId};
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
 use crate::membership::Membership;
-use crate::wire::{Packet, Ping, Purpose, target_hint};
+use crate::wire::{Packet, Purpose};
 
 /// Successors to whom an idle stream is kept.
 const SUCCESSORS: usize = 2;
@@ -205,10 +205,7 @@ impl Peer {
             return;
         }
         let mut packet = Packet::new(self.config.id);
-        packet.ping = Some(Ping {
-            seq,
-            target: Some(target_hint(target)),
-        });
+        packet.ping = Some(seq);
         packet.stream = Some(Purpose::Probe);
         self.open_stream(now, to, target, Purpose::Probe, packet);
     }

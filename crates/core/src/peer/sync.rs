@@ -15,7 +15,7 @@ use super::{Peer, UserEvent};
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
 use crate::reconcile::{self, Key, Range};
-use crate::wire::{self, Body, MemberRecord, Packet, Ping, Subject};
+use crate::wire::{self, Body, MemberRecord, Packet, Subject};
 
 /// A difference is believed to after this.
 const OUTLASTS: Duration = Duration::from_millis(200);
@@ -174,10 +174,7 @@ impl Peer {
     pub(super) fn compare_with(&mut self, id: NodeId) {
         let mut packet = Packet::new(self.config.id);
         packet.digest = Some(self.digest());
-        packet.ping = Some(Ping {
-            seq: self.rng.next_u32(),
-            target: Some(wire::target_hint(id)),
-        });
+        packet.ping = Some(self.rng.next_u32());
         self.send_to(id, packet);
     }
 

@@ -6,7 +6,7 @@ use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::{Beacon, Body, Confirm, EVENT_NAME_BYTES_MAX, EVENT_PAYLOAD_BYTES_MAX, Greeting};
-use super::{ITEMS_MAX, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay, Report};
+use super::{ITEMS_MAX, MemberInfo, MemberRecord, Packet, Purpose, Relay, Report};
 use super::{Rumor, RumorId, RumorIds, Subject, VERSION_BYTES_MAX, Verdict, proto};
 use crate::clock::Timestamp;
 use crate::id::{ClusterName, Incarnation, MessageCounter, NAME_BYTES_MAX, NodeId, RunId};
@@ -45,10 +45,7 @@ impl Packet {
             from: node_id(&raw.from)?,
             digest: raw.digest,
             echo: raw.echo,
-            ping: raw.ping.map(|ping| Ping {
-                seq: ping.seq,
-                target: (ping.target != 0).then_some(ping.target),
-            }),
+            ping: raw.ping,
             ack: raw.ack,
             nack: raw.nack,
             relay: raw.relay.map(relay).transpose()?,

@@ -22,10 +22,7 @@ impl Packet {
             from: self.from.to_bytes().into(),
             digest: self.digest,
             echo: self.echo,
-            ping: self.ping.map(|ping| proto::Ping {
-                seq: ping.seq,
-                target: ping.target.unwrap_or(0),
-            }),
+            ping: self.ping,
             ack: self.ack,
             nack: self.nack,
             relay: self.relay.map(|relay| proto::Relay {

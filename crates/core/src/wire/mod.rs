@@ -43,8 +43,9 @@ pub struct Packet {
     pub digest: Option<u64>,
     /// The receiver's cookie: proves that this packet was made for its present run.
     pub echo: Option<u64>,
-    /// A probe.
-    pub ping: Option<Ping>,
+    /// A probe: its number is echoed by the ack; random, so that nobody else
+    /// can guess it. Whoever has the address now answers, under its own id.
+    pub ping: Option<u32>,
     /// Answers the ping of this number.
     pub ack: Option<u32>,
     /// The relay of this number had no answer from its target yet.
@@ -120,21 +121,6 @@ impl Packet {
             stream: None,
         }
     }
-}
-
-/// A probe. The target is named, lest a stranger at a reused address answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ping {
-    /// Echoed by the ack; random, so that nobody else can guess it.
-    pub seq: u32,
-    /// [`target_hint`] of the id that is meant; `None`: whoever is there.
-    pub target: Option<u32>,
-}
-
-/// The low 32 bits of an id (random), never 0: enough to tell a target from
-/// whoever has its address now, in a packet that is sent every second.
-pub fn target_hint(id: NodeId) -> u32 {
-    (id.0 as u32).max(1)
 }
 
 /// Asks to probe `target` on the sender's behalf.

@@ -18,8 +18,8 @@ pub(super) struct Packet {
     pub(super) digest: Option<u64>,
     #[prost(fixed64, optional, tag = "4")]
     pub(super) echo: Option<u64>,
-    #[prost(message, optional, tag = "5")]
-    pub(super) ping: Option<Ping>,
+    #[prost(fixed32, optional, tag = "5")]
+    pub(super) ping: Option<u32>,
     #[prost(fixed32, optional, tag = "6")]
     pub(super) ack: Option<u32>,
     #[prost(fixed32, optional, tag = "7")]
@@ -62,14 +62,6 @@ pub(super) struct Packet {
     pub(super) forgotten: Vec<u8>,
     #[prost(uint32, tag = "26")]
     pub(super) stream: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Ping {
-    #[prost(fixed32, tag = "1")]
-    pub(super) seq: u32,
-    #[prost(fixed32, tag = "2")]
-    pub(super) target: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

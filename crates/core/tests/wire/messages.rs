@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::wire::{
-    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Ping, Purpose, Relay,
-    Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key, target_hint,
+    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Relay, Report,
+    Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key,
 };
 use dui_core::{
     ClusterName, Incarnation, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp,
@@ -65,23 +65,10 @@ fn probing() -> Vec<Message> {
     vec![
         packet(
             "ping",
-            "Ann asks whether bo is there: number, hint of the id that is meant, her digest.",
+            "Ann asks whether bo is there: number, her digest.",
             |p| {
                 p.digest = Some(0xd1d2_d3d4_d5d6_d7d8);
-                p.ping = Some(Ping {
-                    seq: 0x0102_0304,
-                    target: Some(target_hint(BO)),
-                });
-            },
-        ),
-        packet(
-            "ping to whom it may concern",
-            "Ann knows an address only: whoever has it answers.",
-            |p| {
-                p.ping = Some(Ping {
-                    seq: 1,
-                    target: None,
-                });
+                p.ping = Some(0x0102_0304);
             },
         ),
         packet("ack", "\"I am.\" The number is the ping's.", |p| {

@@ -6,7 +6,7 @@ use crate::messages::{ANN, BO, Said, cluster, messages, named};
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::wire::{
     Beacon, Body, Confirm, DecodeError, Greeting, ITEMS_MAX, MemberInfo, MemberRecord, Packet,
-    Ping, Purpose, Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict,
+    Purpose, Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict,
 };
 use dui_core::{
     Incarnation, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp, UserEvent,
@@ -140,7 +140,7 @@ fn nobody_speaks_for_another() {
 fn any_packet() -> impl Strategy<Value = Packet> {
     let probing = (
         (any_id(), of(any::<u64>()), of(any::<u64>())),
-        (of(any_ping()), of(any::<u32>()), of(any::<u32>())),
+        (of(any::<u32>()), of(any::<u32>()), of(any::<u32>())),
         (of(any_relay()), of(any::<u64>()), of(any_address())),
         of(select(vec![Greeting::Hello, Greeting::Welcome])),
     );
@@ -211,11 +211,6 @@ fn any_beacon() -> impl Strategy<Value = Beacon> {
         messages: info.messages,
         view,
     })
-}
-
-fn any_ping() -> impl Strategy<Value = Ping> {
-    // No id has the hint 0, so 0 can stand for "whoever is there".
-    (any::<u32>(), of(1..=u32::MAX)).prop_map(|(seq, target)| Ping { seq, target })
 }
 
 fn any_relay() -> impl Strategy<Value = Relay> {
