@@ -53,6 +53,11 @@ impl NodeId {
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         Some(Self(u128::from_be_bytes(bytes.try_into().ok()?)))
     }
+
+    /// The lowest id whose binary form begins with these 8 bytes.
+    pub(crate) fn from_prefix(prefix: u64) -> Self {
+        Self(u128::from(prefix) << 64)
+    }
 }
 
 impl RunId {

@@ -21,6 +21,7 @@ use crate::story::{OWN, WALL_MS, cluster};
 #[derive(Arbitrary, Debug)]
 pub(crate) enum Part {
     Ping(u32),
+    Brief,
     AckLast,
     Ack(u32),
     NackLast,
@@ -34,7 +35,7 @@ pub(crate) enum Part {
         hello: bool,
     },
     Seen(Place),
-    Digest(u64),
+    Digest(u32),
     Alive {
         counter: Number,
         info: Info,
@@ -225,6 +226,7 @@ impl Liar {
     fn add(&self, packet: &mut Packet, part: Part) {
         match part {
             Part::Ping(seq) => packet.ping = Some(seq),
+            Part::Brief => packet.brief = true,
             Part::AckLast => packet.ack = Some(self.last_ping),
             Part::Ack(seq) => packet.ack = Some(seq),
             Part::NackLast => packet.nack = Some(self.last_ping),

@@ -97,6 +97,13 @@ impl Table {
         self.entries.get(&id)
     }
 
+    /// The only member whose id begins as `id` does; `None`: none, or several.
+    pub(crate) fn by_prefix(&self, id: NodeId) -> Option<NodeId> {
+        let last = NodeId(id.0 | u128::from(u64::MAX));
+        let mut same = self.entries.range(id..=last).map(|(id, _)| *id);
+        same.next().filter(|_| same.next().is_none())
+    }
+
     /// For fields that the view does not depend on; state and incarnation
     /// change through [`Table::set_state`] and [`Table::put`] only.
     pub(crate) fn get_mut(&mut self, id: NodeId) -> Option<&mut Entry> {
@@ -238,5 +245,47 @@ impl Table {
             self.live.remove(place);
         }
         self.version += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Mono;
+    use crate::id::{MessageCounter, RunId};
+    use crate::types::Role;
+
+    fn with(ids: &[u128]) -> Table {
+        let mut table = Table::default();
+        let now = Now {
+            mono: Mono::ZERO,
+            wall_ms: 0,
+        };
+        for id in ids {
+            let info = MemberInfo {
+                id: NodeId(*id),
+                run: RunId(1),
+                incarnation: Incarnation(1),
+                name: "ann".parse().expect("a name"),
+                role: Role::Worker,
+                address: SocketAddr::from(([127, 0, 0, 1], 7781)),
+                version: String::new(),
+                cookie: 0,
+                messages: MessageCounter(1),
+            };
+            table.put(now, info);
+        }
+        table
+    }
+
+    #[test]
+    fn half_an_id_names_a_member_unless_two_share_it() {
+        let (ann, bo, twin) = (0xa << 64 | 1, 0xb << 64 | u128::from(u64::MAX), 0xb << 64);
+        let half = |id: u128| NodeId(id >> 64 << 64);
+        let table = with(&[ann, bo]);
+        assert_eq!(table.by_prefix(half(ann)), Some(NodeId(ann)));
+        assert_eq!(table.by_prefix(half(bo)), Some(NodeId(bo)));
+        assert_eq!(table.by_prefix(NodeId(0xc << 64)), None);
+        assert_eq!(with(&[ann, bo, twin]).by_prefix(half(bo)), None);
     }
 }

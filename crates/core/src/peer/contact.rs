@@ -85,7 +85,7 @@ impl Peer {
         let mut packet = Packet::new(self.config.id);
         packet.greeting = Some(Greeting::Hello);
         packet.rumors.push(self.my_alive.clone());
-        packet.digest = Some(self.digest());
+        packet.digest = Some(self.digest(0));
         self.send(Path::Packet(address), to, packet);
     }
 
@@ -98,7 +98,7 @@ impl Peer {
         let mut packet = Packet::new(self.config.id);
         packet.greeting = Some(Greeting::Welcome);
         packet.rumors.push(self.my_alive.clone());
-        packet.digest = Some(self.digest());
+        packet.digest = Some(self.digest(0));
         packet.seen = Some(path.address());
         let some = self
             .membership

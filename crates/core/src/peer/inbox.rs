@@ -32,10 +32,15 @@ impl Peer {
             Ok(opened) => opened,
             Err(error) => return self.refuse_unopened(now, path.address(), error),
         };
-        let packet = match Packet::decode(&opened.plain, &self.config.cluster) {
+        let mut packet = match Packet::decode(&opened.plain, &self.config.cluster) {
             Ok(packet) => packet,
             Err(error) => return self.refuse_undecoded(now, path.address(), error),
         };
+        if packet.brief {
+            // Of nobody that we know, it stays a stranger's: that one is greeted.
+            let known = self.membership.table().by_prefix(packet.from);
+            packet.from = known.unwrap_or(packet.from);
+        }
         match opened.standing {
             Standing::Clear | Standing::Proven => self.act_on(now, path, packet),
             Standing::Unproven(proof) => self.prove(now, path, packet, proof),
@@ -128,7 +133,7 @@ impl Peer {
             } else if let Some(seq) = packet.ping
                 && path.address() != self.config.address
             {
-                self.answer_ping(path, from, seq);
+                self.answer_ping(path, from, seq, packet.brief);
             }
             return self.drain_acts(now);
         }
@@ -163,7 +168,7 @@ impl Peer {
             self.compare_address(seen);
         }
         if let Some(seq) = packet.ping {
-            self.answer_ping(path, from, seq);
+            self.answer_ping(path, from, seq, packet.brief);
         }
         if let Some(seq) = packet.ack {
             self.introduced_to(from);
@@ -210,16 +215,19 @@ impl Peer {
             self.greet(path.address());
         }
         if let Some(digest) = packet.digest {
-            self.hear_digest(now, from, digest);
+            let seq = packet.ping.or(packet.ack).unwrap_or(0);
+            self.hear_digest(now, from, digest, seq);
         }
     }
 
     /// Answers a probe. It may mean another who had this address before us:
     /// the prober sees by the sender of the ack who is here now.
-    fn answer_ping(&mut self, path: Path, from: NodeId, seq: u32) {
+    fn answer_ping(&mut self, path: Path, from: NodeId, seq: u32, brief: bool) {
         let mut answer = Packet::new(self.config.id);
+        // Who is brief knows whom it asks; others want to know who answers.
+        answer.brief = brief;
         answer.ack = Some(seq);
-        answer.digest = Some(self.digest());
+        answer.digest = Some(self.digest(seq));
         self.send(path, Some(from), answer);
     }
 
@@ -235,7 +243,7 @@ impl Peer {
         if stranger && !unwanted {
             answer.greeting = Some(Greeting::Hello);
             answer.rumors.push(self.my_alive.clone());
-            answer.digest = Some(self.digest());
+            answer.digest = Some(self.digest(0));
         }
         self.send(path, Some(from), answer);
     }

@@ -401,7 +401,8 @@ impl Peer {
                 target,
                 accused,
             } => {
-                packet.digest = Some(self.digest());
+                packet.brief = target.is_some();
+                packet.digest = Some(self.digest(seq));
                 packet.ping = Some(seq);
                 packet.members.extend(accused);
                 self.send(Path::Packet(to), target, packet);
@@ -512,10 +513,10 @@ impl Peer {
         self.outputs.push_back(Output::Event(event));
     }
 
-    /// What probes and acks carry: equal iff view and event log are.
-    fn digest(&self) -> u64 {
+    /// What probes and acks of this number carry: equal if view and event log are.
+    fn digest(&self, seq: u32) -> u32 {
         let view = self.membership.table().fingerprint();
-        view.wrapping_add(self.log.fingerprint())
+        wire::digest(view.wrapping_add(self.log.fingerprint()), seq)
     }
 }
 

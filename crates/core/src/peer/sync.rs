@@ -106,11 +106,11 @@ impl Sync {
 
 impl Peer {
     /// A peer's digest arrived.
-    pub(super) fn hear_digest(&mut self, now: Now, from: NodeId, digest: u64) {
+    pub(super) fn hear_digest(&mut self, now: Now, from: NodeId, digest: u32, seq: u32) {
         if self.leaving.is_some() || !self.membership.is_live(from) {
             return;
         }
-        if digest == self.digest() {
+        if digest == self.digest(seq) {
             self.sync.agreed(from);
             return;
         }
@@ -173,8 +173,10 @@ impl Peer {
     /// Asks a member for its digest: a ping outside of the rounds.
     pub(super) fn compare_with(&mut self, id: NodeId) {
         let mut packet = Packet::new(self.config.id);
-        packet.digest = Some(self.digest());
-        packet.ping = Some(self.rng.next_u32());
+        let seq = self.rng.next_u32();
+        packet.brief = true;
+        packet.digest = Some(self.digest(seq));
+        packet.ping = Some(seq);
         self.send_to(id, packet);
     }
 

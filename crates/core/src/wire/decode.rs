@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
+use super::{BRIEF_ID_BYTES, ITEMS_MAX, MemberInfo, MemberRecord, Packet, Purpose, Relay, Report};
 use super::{Beacon, Body, Confirm, EVENT_NAME_BYTES_MAX, EVENT_PAYLOAD_BYTES_MAX, Greeting};
-use super::{ITEMS_MAX, MemberInfo, MemberRecord, Packet, Purpose, Relay, Report};
 use super::{Rumor, RumorId, RumorIds, Subject, VERSION_BYTES_MAX, Verdict, proto};
 use crate::clock::Timestamp;
 use crate::id::{ClusterName, Incarnation, MessageCounter, NAME_BYTES_MAX, NodeId, RunId};
@@ -41,8 +41,10 @@ impl Packet {
         compare_cluster(bytes, cluster)?;
         count_fields(bytes)?;
         let raw = proto::Packet::decode(bytes).map_err(|_| Garbled)?;
+        let (from, brief) = sender(&raw.from)?;
         Ok(Self {
-            from: node_id(&raw.from)?,
+            from,
+            brief,
             digest: raw.digest,
             echo: raw.echo,
             ping: raw.ping,
@@ -154,6 +156,14 @@ fn list<Raw, Item>(
 
 fn node_id(bytes: &[u8]) -> Result<NodeId, DecodeError> {
     NodeId::from_slice(bytes).ok_or(Bounds("node id"))
+}
+
+/// The id of who speaks, and whether its second half was left out.
+fn sender(bytes: &[u8]) -> Result<(NodeId, bool), DecodeError> {
+    if let Ok(half) = <[u8; BRIEF_ID_BYTES]>::try_from(bytes) {
+        return Ok((NodeId::from_prefix(u64::from_be_bytes(half)), true));
+    }
+    Ok((node_id(bytes)?, false))
 }
 
 fn run_id(bytes: &[u8]) -> Result<RunId, DecodeError> {

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use prost::Message;
 
-use super::{Beacon, Body, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Rumor};
+use super::{
+    BRIEF_ID_BYTES, Beacon, Body, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Rumor,
+};
 use super::{RumorIds, Subject, Verdict, proto};
 use crate::id::ClusterName;
 use crate::reconcile::{Key, Range, RangeBody};
@@ -19,7 +21,11 @@ impl Packet {
     fn proto(&self, cluster: &ClusterName) -> proto::Packet {
         proto::Packet {
             cluster: cluster.as_str().into(),
-            from: self.from.to_bytes().into(),
+            from: if self.brief {
+                self.from.to_bytes()[..BRIEF_ID_BYTES].into()
+            } else {
+                self.from.to_bytes().into()
+            },
             digest: self.digest,
             echo: self.echo,
             ping: self.ping,

@@ -14,8 +14,8 @@ pub(super) struct Packet {
     pub(super) cluster: String,
     #[prost(bytes = "vec", tag = "2")]
     pub(super) from: Vec<u8>,
-    #[prost(fixed64, optional, tag = "3")]
-    pub(super) digest: Option<u64>,
+    #[prost(fixed32, optional, tag = "3")]
+    pub(super) digest: Option<u32>,
     #[prost(fixed64, optional, tag = "4")]
     pub(super) echo: Option<u64>,
     #[prost(fixed32, optional, tag = "5")]

@@ -65,9 +65,11 @@ fn probing() -> Vec<Message> {
     vec![
         packet(
             "ping",
-            "Ann asks whether bo is there: number, her digest.",
+            "Ann asks whether bo is there: half of her id, number, her digest.",
             |p| {
-                p.digest = Some(0xd1d2_d3d4_d5d6_d7d8);
+                p.from = NodeId(ANN.0 >> 64 << 64);
+                p.brief = true;
+                p.digest = Some(0xd1d2_d3d4);
                 p.ping = Some(0x0102_0304);
             },
         ),

@@ -139,7 +139,11 @@ fn nobody_speaks_for_another() {
 
 fn any_packet() -> impl Strategy<Value = Packet> {
     let probing = (
-        (any_id(), of(any::<u64>()), of(any::<u64>())),
+        (
+            (any_id(), any::<bool>()),
+            of(any::<u32>()),
+            of(any::<u64>()),
+        ),
         (of(any::<u32>()), of(any::<u32>()), of(any::<u32>())),
         (of(any_relay()), of(any::<u64>()), of(any_address())),
         of(select(vec![Greeting::Hello, Greeting::Welcome])),
@@ -168,12 +172,19 @@ fn any_packet() -> impl Strategy<Value = Packet> {
         ])),
     );
     (probing, gossip, reconciliation, crash).prop_map(|(probing, gossip, reconciliation, crash)| {
-        let ((from, digest, echo), (ping, ack, nack), (relay, challenge, seen), greeting) = probing;
+        let (((from, brief), digest, echo), (ping, ack, nack), (relay, challenge, seen), greeting) =
+            probing;
         let (rumors, ids, pull, confirmed) = gossip;
         let (ranges, wanted, items, large_events) = reconciliation;
         let (confirm, report, forgotten, stream) = crash;
         Packet {
-            from,
+            // A brief packet says half of an id, so only half can come back.
+            from: if brief {
+                NodeId(from.0 >> 64 << 64)
+            } else {
+                from
+            },
+            brief,
             digest,
             echo,
             ping,
