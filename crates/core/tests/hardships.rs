@@ -211,6 +211,23 @@ fn in_a_keyed_cluster_both_neighbours_know_a_crash_by_their_streams() {
     );
 }
 
+/// A host that loses its power sends neither FIN nor RST.
+#[test]
+fn streams_of_a_member_that_vanished_are_closed_when_it_is_failed() {
+    let mut town = Town::of(13, ["ann", "bo", "cy"]);
+    town.evidence = false;
+    town.run(secs(2)).kill("cy");
+    assert_eq!(
+        town.streams("ann", "cy"),
+        2,
+        "one that it opened, one of cy's"
+    );
+    town.run(secs(15));
+    assert_eq!(town.belief("ann", "cy"), Some(MemberState::Failed));
+    assert_eq!(town.streams("ann", "cy"), 0);
+    assert_eq!(town.streams("ann", "bo"), 2, "the ring of two goes on");
+}
+
 // --- lies ---
 
 fn clear(packet: &Packet) -> Vec<u8> {

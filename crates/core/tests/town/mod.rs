@@ -239,6 +239,14 @@ impl Town {
         self
     }
 
+    /// Streams that `holder` keeps open to `other`, as far as `holder` knows.
+    pub fn streams(&self, holder: &str, other: &str) -> usize {
+        let (holder, other) = (self.place(holder), self.place(other));
+        let ends = self.wires.iter();
+        ends.filter(|((from, _), (to, _))| (*from, *to) == (holder, other))
+            .count()
+    }
+
     /// Sets the wall clock of one node ahead of the true time, or behind it.
     pub fn set_clock_ahead(&mut self, name: &str, ahead_ms: i64) -> &mut Self {
         let place = self.place(name);
