@@ -61,6 +61,11 @@ impl Key {
         self.fingerprint
     }
 
+    /// What streams under this key are secured with, see the shell.
+    pub fn stream_secret(&self) -> [u8; 32] {
+        self.derive(b"dui v1 stream")
+    }
+
     /// A subkey for one purpose; the same inputs give the same subkey.
     pub(crate) fn derive(&self, purpose: &[u8]) -> [u8; 32] {
         *blake3::keyed_hash(&self.secret, purpose).as_bytes()

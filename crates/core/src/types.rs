@@ -113,8 +113,6 @@ pub struct Config {
     pub address: SocketAddr,
     /// Cluster keys; empty: packets go in clear.
     pub keys: Keyring,
-    /// `false` where streams must not be used (a key, beyond loopback).
-    pub streams: bool,
     /// Peers remembered from an earlier run.
     pub known: Vec<Known>,
     /// Ids an operator removed for good, remembered from an earlier run.
@@ -204,6 +202,11 @@ pub enum Input<'a> {
         /// The frame without its length.
         bytes: &'a [u8],
     },
+    /// A stream's other side is not one of us; `StreamEnded` follows.
+    StreamRefused {
+        /// Why, as the shell's handshake found.
+        refusal: Refusal,
+    },
     /// A stream is gone; its name is not used again.
     StreamEnded {
         /// The stream.
@@ -243,7 +246,8 @@ pub enum Output {
         /// At most 1,200 bytes.
         bytes: Vec<u8>,
     },
-    /// Connect to a peer. Frames sent before it is connected wait.
+    /// Connect to a peer, privately where there is a key. Frames sent before
+    /// that is done wait.
     StreamOpen {
         /// The new stream (even).
         stream: StreamId,

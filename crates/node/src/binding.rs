@@ -15,9 +15,6 @@ pub(crate) struct Binding {
     pub(crate) bind: IpAddr,
     /// What others are told.
     pub(crate) advertise: IpAddr,
-    /// Whether streams may be used. They go in clear so far, so a node that
-    /// has a key, and hence wants secrecy, uses none beyond loopback.
-    pub(crate) streams: bool,
 }
 
 impl Binding {
@@ -43,11 +40,7 @@ impl Binding {
         let has_key = options.keys.primary().is_some();
         match beyond_loopback {
             Some(address) if !has_key && !options.insecure => Err(StartError::NoKey { address }),
-            _ => Ok(Self {
-                bind,
-                advertise,
-                streams: !(has_key && beyond_loopback.is_some()),
-            }),
+            _ => Ok(Self { bind, advertise }),
         }
     }
 }
@@ -89,17 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn loopback_needs_no_key_and_uses_streams() {
+    fn loopback_needs_no_key() {
         for bind in ["127.0.0.1", "127.0.7.9", "::1"] {
             let binding = Binding::of(&options(bind, None)).unwrap();
             assert_eq!(binding.advertise, binding.bind);
-            assert!(binding.streams);
         }
-        assert!(
-            Binding::of(&with_key(options("127.0.0.1", None)))
-                .unwrap()
-                .streams
-        );
     }
 
     #[test]
@@ -115,17 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn with_a_key_nothing_goes_in_clear_over_the_network() {
-        assert!(
-            !Binding::of(&with_key(options("10.0.0.7", None)))
-                .unwrap()
-                .streams
-        );
+    fn who_wants_no_key_says_so() {
         let insecure = Options {
             insecure: true,
             ..options("10.0.0.7", None)
         };
-        assert!(Binding::of(&insecure).unwrap().streams);
+        assert!(Binding::of(&insecure).is_ok());
+        assert!(Binding::of(&with_key(options("10.0.0.7", None))).is_ok());
     }
 
     #[test]

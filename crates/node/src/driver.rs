@@ -4,7 +4,6 @@
 //! a node that has nothing to do costs nothing: there is no tick. What comes
 //! in bursts is taken in batches, but never so much that others wait long.
 
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,8 +30,7 @@ const BATCH_MAX: usize = 64;
 pub(crate) struct Driver {
     pub(crate) shell: Shell,
     pub(crate) udp: Arc<PeerSocket>,
-    /// `None` where streams must not be used.
-    pub(crate) listener: Option<Listener>,
+    pub(crate) listener: Listener,
     pub(crate) stream_events: mpsc::Receiver<StreamEvent>,
     pub(crate) requests: mpsc::Receiver<Request>,
     /// Resolves when the node is to stop, or its owner is gone.
@@ -82,7 +80,7 @@ impl Driver {
                 _ = &mut stop => Wake::Stop,
                 ready = udp.ready() => Wake::Packets(ready),
                 find = shell.discovery.next(&mut buffer) => Wake::Found(find),
-                accepted = accept(&mut listener) => Wake::Accepted(accepted),
+                accepted = listener.accept() => Wake::Accepted(accepted),
                 Some(event) = stream_events.recv() => Wake::Stream(event),
                 Some(request) = requests.recv() => Wake::Request(request),
                 () = &mut timer => Wake::Timer,
@@ -107,14 +105,6 @@ impl Driver {
             shell.take_due_timers().await;
         }
         shell.finish().await
-    }
-}
-
-/// The next accepted connection; never where nobody listens.
-async fn accept(listener: &mut Option<Listener>) -> (TcpStream, SocketAddr) {
-    match listener {
-        Some(listener) => listener.accept().await,
-        None => pending().await,
     }
 }
 
@@ -185,6 +175,9 @@ async fn take_stream_event(shell: &mut Shell, event: StreamEvent) {
         Some(StreamEvent::Frame(stream, frame)) => {
             let bytes = &frame[..];
             shell.tell(Input::StreamFrame { stream, bytes }).await;
+        }
+        Some(StreamEvent::Refused(_, refusal)) => {
+            shell.tell(Input::StreamRefused { refusal }).await;
         }
         Some(StreamEvent::Ended(stream, how)) => {
             shell.tell(Input::StreamEnded { stream, how }).await;

@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::ports;
 use crate::shell::Shell;
 use crate::storage::{State, Store, Writer};
-use crate::streams::{Listener, Streams};
+use crate::streams::{Listener, Security, Streams};
 use crate::udp::PeerSocket;
 
 /// Questions of handles that wait for a busy driver; more wait at the handle.
@@ -50,17 +50,18 @@ impl Node {
             return Err(StartError::NoRuntime);
         }
         let binding = Binding::of(&options)?;
-        let (udp, listener) = ports::bind_peer(binding.bind, options.peer_port, binding.streams)?;
+        let (udp, listener) = ports::bind_peer(binding.bind, options.peer_port)?;
         let peer_address = local_address(&udp)?;
         let socket = |source| StartError::Socket {
             address: peer_address,
             source,
         };
         let udp = Arc::new(PeerSocket::new(udp).map_err(socket)?);
-        let listener = listener.map(Listener::new).transpose().map_err(socket)?;
+        let listener = Listener::new(listener).map_err(socket)?;
         let (state, store) = remember(options.data_dir.as_deref())?;
         let id = state.id;
 
+        let security = Security::new(options.cluster.clone(), options.keys.clone());
         let config = Config {
             cluster: options.cluster,
             name: options.name.unwrap_or_else(|| names::of(id)),
@@ -71,7 +72,6 @@ impl Node {
             incarnation: state.incarnation,
             address: SocketAddr::new(binding.advertise, peer_address.port()),
             keys: options.keys,
-            streams: binding.streams,
             known: state.known,
             forgotten: state.forgotten,
             probe_interval: options.probe_interval,
@@ -87,7 +87,7 @@ impl Node {
         };
         let discovery_port = options.discovery_port.number;
         let discovery = Discovery::start(&options.discovery, interface, discovery_port);
-        let (streams, stream_events) = Streams::new(binding.bind, binding.streams);
+        let (streams, stream_events) = Streams::new(binding.bind, security);
         let history = Arc::new(History::default());
         let (asks, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopping) = oneshot::channel();

@@ -39,22 +39,14 @@ pub fn bind_tcp(ip: IpAddr, port: Port) -> Result<TcpListener, StartError> {
     bind_moving(ip, port, listen)
 }
 
-/// Binds the peer sockets: UDP and, with `streams`, TCP at the same number.
+/// Binds the peer sockets: UDP and TCP at the same number.
 ///
 /// # Errors
 /// As [`bind_tcp`].
-pub(crate) fn bind_peer(
-    ip: IpAddr,
-    port: Port,
-    streams: bool,
-) -> Result<(UdpSocket, Option<TcpListener>), StartError> {
+pub(crate) fn bind_peer(ip: IpAddr, port: Port) -> Result<(UdpSocket, TcpListener), StartError> {
     bind_moving(ip, port, |address| {
         let udp = bind_udp(address)?;
-        let listener = if streams {
-            Some(listen(udp.local_addr()?)?)
-        } else {
-            None
-        };
+        let listener = listen(udp.local_addr()?)?;
         Ok((udp, listener))
     })
 }
@@ -148,27 +140,24 @@ mod tests {
 
     #[test]
     fn a_second_node_on_loopback_moves_to_the_next_port_with_both_sockets() {
-        let (first, _keep) = bind_peer(ip(1), default(7781), true).unwrap();
-        let (second, listener) = bind_peer(ip(1), default(7781), true).unwrap();
+        let (first, _keep) = bind_peer(ip(1), default(7781)).unwrap();
+        let (second, listener) = bind_peer(ip(1), default(7781)).unwrap();
         assert_eq!(first.local_addr().unwrap().port(), 7781);
         assert_eq!(second.local_addr().unwrap().port(), 7782);
-        assert_eq!(
-            listener.unwrap().local_addr().unwrap(),
-            second.local_addr().unwrap()
-        );
+        assert_eq!(listener.local_addr().unwrap(), second.local_addr().unwrap());
     }
 
     #[test]
     fn a_port_taken_for_tcp_alone_is_passed_over_for_udp_too() {
         let _web_server = bind_tcp(ip(2), default(7781)).unwrap();
-        let (udp, _listener) = bind_peer(ip(2), default(7781), true).unwrap();
+        let (udp, _listener) = bind_peer(ip(2), default(7781)).unwrap();
         assert_eq!(udp.local_addr().unwrap().port(), 7782);
     }
 
     #[test]
     fn a_port_that_was_asked_for_never_moves() {
-        let _holder = bind_peer(ip(3), asked(7781), true).unwrap();
-        let error = bind_peer(ip(3), asked(7781), true).unwrap_err();
+        let _holder = bind_peer(ip(3), asked(7781)).unwrap();
+        let error = bind_peer(ip(3), asked(7781)).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, StartError::PortTaken { .. }), "{text}");
         assert!(
@@ -179,17 +168,10 @@ mod tests {
 
     #[test]
     fn the_kernel_may_choose_and_both_sockets_follow() {
-        let (udp, listener) = bind_peer(ip(4), asked(0), true).unwrap();
+        let (udp, listener) = bind_peer(ip(4), asked(0)).unwrap();
         let port = udp.local_addr().unwrap().port();
         assert_ne!(port, 0);
-        assert_eq!(listener.unwrap().local_addr().unwrap().port(), port);
-    }
-
-    #[test]
-    fn without_streams_nobody_listens() {
-        let (udp, listener) = bind_peer(ip(5), default(7781), false).unwrap();
-        assert!(listener.is_none());
-        bind_tcp(ip(5), asked(udp.local_addr().unwrap().port())).unwrap();
+        assert_eq!(listener.local_addr().unwrap().port(), port);
     }
 
     #[test]

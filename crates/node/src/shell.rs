@@ -159,8 +159,7 @@ impl Shell {
             Output::Send { to, bytes } => self.udp.send(to, &bytes),
             Output::Beacon { bytes } => self.discovery.announce(&bytes),
             Output::StreamOpen { stream, to } => {
-                let opened = self.streams.open(stream, to);
-                self.note_end(stream, opened);
+                self.streams.open(stream, to);
             }
             Output::StreamSend { stream, bytes } => {
                 let sent = self.streams.send(stream, &bytes);

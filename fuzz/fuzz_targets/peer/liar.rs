@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
-use dui_core::seal::{Channel, Seal, Standing};
+use dui_core::seal::{Channel, Opened, Seal, Standing};
 use dui_core::wire::{
     Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Relay,
     Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key,
@@ -168,8 +168,14 @@ impl Liar {
     }
 
     /// Listens to what the node sends, wherever to.
-    pub(crate) fn listen(&mut self, channel: Channel, bytes: &[u8]) {
-        let opened = self.seal.open(channel, bytes).expect("the node seals well");
+    pub(crate) fn listen(&mut self, channel: Option<Channel>, bytes: &[u8]) {
+        let opened = match channel {
+            Some(channel) => self.seal.open(channel, bytes).expect("the node seals well"),
+            None => Opened {
+                plain: bytes.to_vec(),
+                standing: Standing::Clear,
+            },
+        };
         let packet =
             Packet::decode(&opened.plain, &cluster()).expect("what a node says is well-formed");
         if let (Standing::Unproven(proof), Some(echo)) = (opened.standing, packet.echo) {
@@ -191,8 +197,11 @@ impl Liar {
     }
 
     /// Bytes that go inside no seal.
-    pub(crate) fn seal(&mut self, channel: Channel, body: &[u8]) -> Vec<u8> {
-        self.seal.seal(channel, body, &mut self.rng)
+    pub(crate) fn seal(&mut self, channel: Option<Channel>, body: &[u8]) -> Vec<u8> {
+        match channel {
+            Some(channel) => self.seal.seal(channel, body, &mut self.rng),
+            None => body.to_vec(),
+        }
     }
 
     pub(crate) fn beacon(&mut self, info: Info, view: u64) -> Vec<u8> {
@@ -205,12 +214,12 @@ impl Liar {
             messages: info.messages,
             view,
         };
-        self.seal(Channel::Beacon, &beacon.encode(&cluster()))
+        self.seal(Some(Channel::Beacon), &beacon.encode(&cluster()))
     }
 
     pub(crate) fn say(
         &mut self,
-        channel: Channel,
+        channel: Option<Channel>,
         from: Id,
         echo: bool,
         parts: Vec<Part>,

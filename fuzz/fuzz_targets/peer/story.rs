@@ -23,7 +23,6 @@ const WAKES_MAX: usize = 5_000;
 #[derive(Arbitrary, Debug)]
 pub(crate) struct Story {
     keyed: bool,
-    streams: bool,
     steps: Vec<Step>,
 }
 
@@ -109,7 +108,7 @@ pub(crate) fn cluster() -> ClusterName {
 }
 
 pub(crate) fn tell(story: Story) {
-    let mut stage = Stage::new(story.keyed, story.streams);
+    let mut stage = Stage::new(story.keyed);
     for step in story.steps {
         stage.play(step);
         stage.check();
@@ -123,7 +122,7 @@ pub(crate) fn tell(story: Story) {
 }
 
 impl Stage {
-    fn new(keyed: bool, streams: bool) -> Self {
+    fn new(keyed: bool) -> Self {
         let key = Key::from_slice(&[0x6b; 32]).expect("32 bytes");
         let keys = Keyring::new(if keyed { vec![key] } else { vec![] }).expect("one key");
         let now = Now {
@@ -140,7 +139,6 @@ impl Stage {
             incarnation: Incarnation(WALL_MS),
             address: Place(0).address(),
             keys: keys.clone(),
-            streams,
             known: vec![],
             forgotten: vec![],
             probe_interval: Duration::from_secs(1),
@@ -170,14 +168,14 @@ impl Stage {
                 }
             }
             Step::Packet { from, body } => {
-                let bytes = self.make(Channel::Packet, body);
+                let bytes = self.make(Some(Channel::Packet), body);
                 self.hand_in(Input::Datagram {
                     from: from.address(),
                     bytes: &bytes,
                 });
             }
             Step::Beacon { from, body } => {
-                let bytes = self.make(Channel::Packet, body);
+                let bytes = self.make(Some(Channel::Packet), body);
                 self.hear_beacon(from, &bytes);
             }
             Step::LiarsBeacon { from, info, view } => {
@@ -198,7 +196,7 @@ impl Stage {
                 });
             }
             Step::Frame { stream, body } => {
-                let bytes = self.make(Channel::Stream, body);
+                let bytes = self.make(None, body);
                 if let Some(stream) = self.stream(stream) {
                     self.hand_in(Input::StreamFrame {
                         stream,
@@ -241,7 +239,8 @@ impl Stage {
         }
     }
 
-    fn make(&mut self, channel: Channel, body: Bytes) -> Vec<u8> {
+    /// As a packet of a channel, or as a frame of a stream.
+    fn make(&mut self, channel: Option<Channel>, body: Bytes) -> Vec<u8> {
         match body {
             Bytes::Noise(bytes) => bytes,
             Bytes::Garbled { from, noise } => {
@@ -310,13 +309,13 @@ impl Stage {
             match output {
                 Output::Send { bytes, .. } => {
                     assert!(bytes.len() <= PACKET_BYTES_MAX);
-                    self.liar.listen(Channel::Packet, &bytes);
+                    self.liar.listen(Some(Channel::Packet), &bytes);
                 }
                 Output::Beacon { bytes } => assert!(bytes.len() <= PACKET_BYTES_MAX),
                 Output::StreamOpen { stream, .. } => self.streams.push(stream),
                 Output::StreamSend { bytes, .. } => {
                     assert!(bytes.len() <= FRAME_BYTES_MAX);
-                    self.liar.listen(Channel::Stream, &bytes);
+                    self.liar.listen(None, &bytes);
                 }
                 Output::StreamClose { stream } => self.streams.retain(|&other| other != stream),
                 Output::Event(Event::Fatal(_)) => self.over = true,

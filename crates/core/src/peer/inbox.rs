@@ -28,9 +28,16 @@ impl Peer {
             self.counters.dropped_malformed += 1;
             return;
         }
-        let opened = match self.seal.open(path.channel(), bytes) {
-            Ok(opened) => opened,
-            Err(error) => return self.refuse_unopened(now, path.address(), error),
+        let opened = match path {
+            // The shell has opened it already.
+            Path::Stream(..) => Opened {
+                plain: bytes.to_vec(),
+                standing: Standing::Clear,
+            },
+            _ => match self.seal.open(Channel::Packet, bytes) {
+                Ok(opened) => opened,
+                Err(error) => return self.refuse_unopened(now, path.address(), error),
+            },
         };
         let mut packet = match Packet::decode(&opened.plain, &self.config.cluster) {
             Ok(packet) => packet,
@@ -171,7 +178,9 @@ impl Peer {
             self.answer_ping(path, from, seq, packet.brief);
         }
         if let Some(seq) = packet.ack {
-            self.introduced_to(from);
+            if let Path::Packet(_) = path {
+                self.introduced_to(from);
+            }
             self.membership.hear_ack(now, seq, from);
             self.close_probe_stream(path);
         }
@@ -331,6 +340,17 @@ impl Peer {
             }
             DecodeError::Garbled | DecodeError::Bounds(_) => self.counters.dropped_malformed += 1,
         }
+    }
+
+    /// The shell's handshake found a stranger at the other end of a stream.
+    pub(super) fn refuse_stream(&mut self, now: Now, refusal: Refusal) {
+        match &refusal {
+            Refusal::OtherCluster { .. } => self.counters.dropped_cluster += 1,
+            Refusal::OtherKey { .. } | Refusal::NotSealed { .. } => self.counters.dropped_key += 1,
+            Refusal::OtherVersion { .. } => self.counters.dropped_version += 1,
+            Refusal::ClockAhead { .. } => {}
+        }
+        self.refuse(now.mono, refusal);
     }
 
     pub(super) fn refuse(&mut self, now: Mono, refusal: Refusal) {

@@ -252,6 +252,7 @@ impl Peer {
                     self.receive(now, Path::Stream(stream, from), bytes);
                 }
             }
+            Input::StreamRefused { refusal } => self.refuse_stream(now, refusal),
             Input::StreamEnded { stream, how } => self.stream_ended(now, stream, how),
             Input::Candidates {
                 provider,
@@ -288,12 +289,7 @@ impl Peer {
         if !wire::valid_event_name(name) {
             return Err(PublishError::Name);
         }
-        let max = if self.config.streams {
-            wire::EVENT_PAYLOAD_BYTES_MAX
-        } else {
-            // Without streams an event has to fit a packet.
-            wire::EVENT_PAYLOAD_BYTES_MAX.min(self.room() - name.len() - 100)
-        };
+        let max = wire::EVENT_PAYLOAD_BYTES_MAX;
         if payload.len() > max {
             return Err(PublishError::TooLarge {
                 max,

@@ -24,13 +24,6 @@ impl Path {
             Path::Packet(address) | Path::Stream(_, address) | Path::Multicast(address) => address,
         }
     }
-
-    pub(super) fn channel(self) -> Channel {
-        match self {
-            Path::Packet(_) | Path::Multicast(_) => Channel::Packet,
-            Path::Stream(..) => Channel::Stream,
-        }
-    }
 }
 
 /// Bytes of a packet besides its lists, at most: cluster name, sender, digest,
@@ -48,7 +41,7 @@ impl Peer {
     /// Room for list items on this path.
     pub(super) fn room_on(&self, path: Path) -> usize {
         match path {
-            Path::Stream(..) => FRAME_BYTES_MAX - self.seal.overhead() - FIXED_BYTES,
+            Path::Stream(..) => FRAME_BYTES_MAX - FIXED_BYTES,
             Path::Packet(_) | Path::Multicast(_) => self.room(),
         }
     }
@@ -63,13 +56,13 @@ impl Peer {
 
     /// Sends along a path. `to`, if known, says whose cookie to echo.
     pub(super) fn send(&mut self, path: Path, to: Option<NodeId>, mut packet: Packet) {
-        if packet.echo.is_none() {
-            packet.echo = to.and_then(|to| self.proof_for(path, to));
-        }
-        let plain = packet.encode(&self.config.cluster);
-        let sealed = self.seal.seal(path.channel(), &plain, &mut self.rng);
         match path {
-            Path::Packet(to) => {
+            Path::Packet(address) => {
+                if packet.echo.is_none() {
+                    packet.echo = to.and_then(|to| self.proof_for(to));
+                }
+                let plain = packet.encode(&self.config.cluster);
+                let sealed = self.seal.seal(Channel::Packet, &plain, &mut self.rng);
                 assert!(
                     sealed.len() <= PACKET_BYTES_MAX,
                     "lists are packed by their room, so a packet of {} bytes is a miscount: {packet:?}",
@@ -77,17 +70,19 @@ impl Peer {
                 );
                 self.counters.packets_sent += 1;
                 self.counters.bytes_sent += sealed.len() as u64;
-                self.outputs.push_back(Output::Send { to, bytes: sealed });
-            }
-            Path::Stream(stream, _) => {
-                assert!(
-                    sealed.len() <= FRAME_BYTES_MAX,
-                    "frames are packed by their room"
-                );
-                self.outputs.push_back(Output::StreamSend {
-                    stream,
+                self.outputs.push_back(Output::Send {
+                    to: address,
                     bytes: sealed,
                 });
+            }
+            // The shell has made the stream private and fresh.
+            Path::Stream(stream, _) => {
+                let bytes = packet.encode(&self.config.cluster);
+                assert!(
+                    bytes.len() <= FRAME_BYTES_MAX,
+                    "frames are packed by their room"
+                );
+                self.outputs.push_back(Output::StreamSend { stream, bytes });
             }
             Path::Multicast(_) => {}
         }
@@ -133,13 +128,11 @@ impl Peer {
     }
 
     /// The member's cookie, until it is known to have a window for our salt:
-    /// so that a first contact needs no challenge. Streams have windows of
-    /// their own, and a frame that is challenged is lost: they always bring it.
-    fn proof_for(&self, path: Path, to: NodeId) -> Option<u64> {
+    /// so that a first contact needs no challenge.
+    fn proof_for(&self, to: NodeId) -> Option<u64> {
         let info = &self.membership.table().get(to)?.info;
         let generation = self.seal.salt_generation();
-        let known = path.channel() == Channel::Packet
-            && self.introduced.get(&to) == Some(&(info.run, generation));
+        let known = self.introduced.get(&to) == Some(&(info.run, generation));
         (!known && info.cookie != 0).then_some(info.cookie)
     }
 

@@ -162,7 +162,7 @@ impl Peer {
         }
         if self.streams.ring_at.is_some_and(|at| at <= now.mono) {
             self.streams.ring_at = None;
-            if self.config.streams && self.leaving.is_none() {
+            if self.leaving.is_none() {
                 self.adjust_ring(now);
             }
         }
@@ -201,7 +201,7 @@ impl Peer {
 
     /// Pings by a stream of its own: UDP may be blocked.
     pub(super) fn probe_by_stream(&mut self, now: Now, to: SocketAddr, seq: u32, target: NodeId) {
-        if !self.config.streams || self.streams.shorts() >= SHORT_MAX {
+        if self.streams.shorts() >= SHORT_MAX {
             return;
         }
         let mut packet = Packet::new(self.config.id);
@@ -215,7 +215,7 @@ impl Peer {
         let Some(entry) = self.membership.table().get(from) else {
             return;
         };
-        if !self.config.streams || self.streams.shorts() >= SHORT_MAX {
+        if self.streams.shorts() >= SHORT_MAX {
             return;
         }
         let address = entry.info.address;

@@ -332,8 +332,8 @@ impl Peer {
         for key in keys {
             match self.log.get(key) {
                 Some(event) if wire::event_len(event) <= room => small.push(event.clone()),
-                Some(_) if self.config.streams => large.push(*key),
-                _ => {}
+                Some(_) => large.push(*key),
+                None => {}
             }
         }
         if !small.is_empty() {

@@ -69,8 +69,6 @@ pub enum Channel {
     /// Beacons by multicast or broadcast. They have no window: whatever they
     /// say, they only ever cause an exchange of packets.
     Beacon,
-    /// Frames on streams.
-    Stream,
 }
 
 /// Seals and opens the packets of one node. Without a key it passes them
@@ -309,7 +307,6 @@ struct Own {
     salt: Salt,
     packet: Sealer,
     beacon: Sealer,
-    stream: Sealer,
 }
 
 struct Sealer {
@@ -331,7 +328,6 @@ impl Own {
             salt,
             packet: sealer(Channel::Packet),
             beacon: sealer(Channel::Beacon),
-            stream: sealer(Channel::Stream),
         }
     }
 
@@ -339,7 +335,6 @@ impl Own {
         match channel {
             Channel::Packet => &mut self.packet,
             Channel::Beacon => &mut self.beacon,
-            Channel::Stream => &mut self.stream,
         }
     }
 
@@ -347,7 +342,6 @@ impl Own {
         let sealer = match channel {
             Channel::Packet => &self.packet,
             Channel::Beacon => &self.beacon,
-            Channel::Stream => &self.stream,
         };
         sealer.next >= PACKETS_PER_SALT
     }
@@ -377,7 +371,6 @@ fn cipher(key: &Key, channel: Channel, salt: &Salt) -> LessSafeKey {
     let label: &[u8] = match channel {
         Channel::Packet => b"dui v1 packet",
         Channel::Beacon => b"dui v1 beacon",
-        Channel::Stream => b"dui v1 stream",
     };
     let subkey = key.derive(&[salt, label].concat());
     let unbound = UnboundKey::new(&AES_256_GCM, &subkey).expect("an AES-256 key has 32 bytes");

@@ -194,13 +194,13 @@ fn a_beacon_is_never_more_than_a_hint() {
 }
 
 #[test]
-fn a_frame_of_a_stream_does_not_open_as_a_packet_nor_spend_its_counter() {
+fn a_beacon_does_not_open_as_a_packet_nor_spend_its_counter() {
     let mut ann = Node::new(1);
     let mut bo = Node::new(2).met(&mut ann);
-    let mut frame = || ann.seal.seal(Channel::Stream, &[0; 8], &mut ann.rng);
-    let (_, frame) = (frame(), frame());
-    assert_eq!(bo.hear(&frame), Heard::Refused(OpenError::Forged));
-    assert!(bo.seal.open(Channel::Stream, &frame).is_ok());
+    let mut beacon = || ann.seal.seal(Channel::Beacon, &[0; 8], &mut ann.rng);
+    let (_, beacon) = (beacon(), beacon());
+    assert_eq!(bo.hear(&beacon), Heard::Refused(OpenError::Forged));
+    assert!(bo.seal.open(Channel::Beacon, &beacon).is_ok());
     assert_eq!(bo.hear(&ann.say("packet", 0)), news("packet"));
 }
 

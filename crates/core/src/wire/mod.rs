@@ -23,8 +23,8 @@ pub use encode::{event_len, range_len};
 
 /// Largest packet in bytes, seal included: passes every path MTU from 1,280 up.
 pub const PACKET_BYTES_MAX: usize = 1_200;
-/// Largest frame of a stream in bytes, seal included.
-pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Largest frame of a stream in bytes: sealed by the shell it is one Noise message.
+pub const FRAME_BYTES_MAX: usize = 65_535 - 16;
 /// Most items of one kind in a packet or frame.
 pub const ITEMS_MAX: usize = 1_024;
 /// Largest payload of a user event in bytes.

@@ -107,6 +107,19 @@ impl Town {
                 },
             );
         }
+        // The shell's handshake: strangers get no stream.
+        let (one, other) = (&self.residents[from], &self.residents[place]);
+        if (&one.keys, &one.cluster) != (&other.keys, &other.cluster) {
+            let how = EndOfStream::Broken;
+            return self.later(
+                self.latency,
+                Arrival::End {
+                    to: from,
+                    stream,
+                    how,
+                },
+            );
+        }
         self.serial += 1;
         let theirs = StreamId(self.serial * 2 + 1);
         self.wires.insert((from, stream), (place, theirs));

@@ -34,7 +34,6 @@ pub struct Resident {
     runs: u64,
     keys: Keyring,
     cluster: String,
-    streams: bool,
     /// How far its wall clock is ahead of the true time, in ms.
     pub wall_ahead_ms: i64,
 }
@@ -163,7 +162,6 @@ impl Town {
             runs: 0,
             keys,
             cluster: cluster.into(),
-            streams: true,
             wall_ahead_ms: 0,
         });
         self.start(name)
@@ -190,7 +188,6 @@ impl Town {
             incarnation: Incarnation::at_start(now.wall_ms, last),
             address: resident.address,
             keys: resident.keys.clone(),
-            streams: resident.streams,
             known: record
                 .as_ref()
                 .map(|record| record.known.clone())

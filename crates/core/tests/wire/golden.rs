@@ -62,7 +62,7 @@ fn every_field_of_v1_is_written_down() {
         let body = message.said.encode();
         let numbers = fields(&body).into_iter().map(|(number, _)| number);
         match message.said {
-            Said::Packet(_) | Said::Frame(_) => packet.extend(numbers),
+            Said::Packet(_) => packet.extend(numbers),
             Said::Beacon(_) => beacon.extend(numbers),
         }
     }
@@ -117,7 +117,7 @@ fn choices_of_a_later_version_read_as_no_choice() {
 impl Said {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Said::Packet(packet) | Said::Frame(packet) => packet.encode(&cluster()),
+            Said::Packet(packet) => packet.encode(&cluster()),
             Said::Beacon(beacon) => beacon.encode(&cluster()),
         }
     }
@@ -126,7 +126,6 @@ impl Said {
     fn decode(&self, body: &[u8]) -> Self {
         match self {
             Said::Packet(_) => Said::Packet(Packet::decode(body, &cluster()).unwrap()),
-            Said::Frame(_) => Said::Frame(Packet::decode(body, &cluster()).unwrap()),
             Said::Beacon(_) => Said::Beacon(Beacon::decode(body, &cluster()).unwrap()),
         }
     }
@@ -134,7 +133,6 @@ impl Said {
     fn channel(&self) -> Channel {
         match self {
             Said::Packet(_) => Channel::Packet,
-            Said::Frame(_) => Channel::Stream,
             Said::Beacon(_) => Channel::Beacon,
         }
     }
@@ -188,7 +186,6 @@ fn render() -> String {
         let sealed = seal(&[0x6b]).seal(said.channel(), &body, &mut Counting(0));
         let kind = match said {
             Said::Packet(_) => "datagram",
-            Said::Frame(_) => "frame",
             Said::Beacon(_) => "beacon",
         };
         writeln!(text, "\n## {name} ({kind})\n{story}\n").unwrap();

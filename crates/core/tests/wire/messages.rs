@@ -18,12 +18,11 @@ pub(crate) struct Message {
     pub(crate) said: Said,
 }
 
+#[allow(clippy::large_enum_variant)] // a handful in a test
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Said {
-    /// From peer socket to peer socket.
+    /// From peer socket to peer socket, or as a frame of a stream.
     Packet(Packet),
-    /// On a stream.
-    Frame(Packet),
     /// To everybody.
     Beacon(Beacon),
 }
@@ -286,7 +285,7 @@ fn streams() -> Vec<Message> {
         Message {
             name,
             story,
-            said: Said::Frame(frame),
+            said: Said::Packet(frame),
         }
     };
     vec![

@@ -66,7 +66,7 @@ proptest! {
     ) {
         let all = messages();
         let mut body = match &which.get(&all).said {
-            Said::Packet(packet) | Said::Frame(packet) => packet.encode(&cluster()),
+            Said::Packet(packet) => packet.encode(&cluster()),
             Said::Beacon(beacon) => beacon.encode(&cluster()),
         };
         for (at, byte) in changes {

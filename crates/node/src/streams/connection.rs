@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::StreamEvent;
 use super::frame::{Incoming, Outgoing, Step};
+use super::secure::{Sealing, Unsecured};
 
 /// A stream that was accepted has to say something.
 pub(super) const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,6 +52,19 @@ pub(super) async fn connect(source: IpAddr, to: SocketAddr) -> Result<TcpStream,
     }
 }
 
+/// Tells the driver that a handshake failed, and why if that is known.
+pub(super) async fn report_unsecured(
+    stream: StreamId,
+    why: Unsecured,
+    events: &mpsc::Sender<StreamEvent>,
+) {
+    if let Unsecured::Refused(refusal) = why {
+        // No driver any more, nobody to tell.
+        let _ = events.send(StreamEvent::Refused(stream, refusal)).await;
+    }
+    report(stream, Some(EndOfStream::Broken), events).await;
+}
+
 /// Tells the driver of an end that it did not ask for.
 pub(super) async fn report(
     stream: StreamId,
@@ -67,7 +81,8 @@ pub(super) async fn report(
 pub(super) async fn run(
     stream: StreamId,
     socket: TcpStream,
-    mut queue: mpsc::Receiver<Outgoing>,
+    mut sealing: Sealing,
+    mut queue: mpsc::Receiver<Vec<u8>>,
     events: &mpsc::Sender<StreamEvent>,
     first_frame_by: Option<Instant>,
 ) -> Option<EndOfStream> {
@@ -88,7 +103,10 @@ pub(super) async fn run(
             ready = socket.ready(interest) => ready,
             frame = queue.recv(), if outgoing.is_none() => match frame {
                 Some(frame) => {
-                    outgoing = Some((frame, Instant::now() + FRAME_TIMEOUT));
+                    let Some(sealed) = sealing.seal(frame) else {
+                        return Some(EndOfStream::Broken);
+                    };
+                    outgoing = Some((Outgoing::new(&sealed), Instant::now() + FRAME_TIMEOUT));
                     continue;
                 }
                 None => {
@@ -117,6 +135,9 @@ pub(super) async fn run(
         if ready.is_readable() || ready.is_read_closed() {
             match incoming.step(|buffer| socket.try_read(buffer)) {
                 Ok(Step::Frame(frame)) => {
+                    let Some(frame) = sealing.open(frame) else {
+                        return Some(EndOfStream::Broken);
+                    };
                     read_by = None;
                     events.send(StreamEvent::Frame(stream, frame)).await.ok()?;
                 }

@@ -5,8 +5,11 @@
 
 use std::io;
 
-/// The longest frame without its length.
-pub(super) const FRAME_BYTES_MAX: usize = 64 << 10;
+/// The longest frame without its length, sealed: one Noise message.
+pub(super) const WIRE_BYTES_MAX: usize = 65_535;
+
+/// The longest frame without its length and seal.
+pub(super) const FRAME_BYTES_MAX: usize = dui_core::wire::FRAME_BYTES_MAX;
 
 const LENGTH_BYTES: usize = 4;
 
@@ -19,7 +22,7 @@ pub(super) enum Step {
     Partial,
     /// The other side has finished.
     End,
-    /// A length above [`FRAME_BYTES_MAX`].
+    /// A length above [`WIRE_BYTES_MAX`].
     TooLarge,
 }
 
@@ -51,7 +54,7 @@ impl Incoming {
                 return Ok(Step::Partial);
             }
             let length = u32::from_be_bytes(self.length) as usize;
-            if length > FRAME_BYTES_MAX {
+            if length > WIRE_BYTES_MAX {
                 return Ok(Step::TooLarge);
             }
             self.body = vec![0; length];
@@ -77,7 +80,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// `frame` with its length in front; at most [`FRAME_BYTES_MAX`].
+    /// `frame` with its length in front; at most [`WIRE_BYTES_MAX`].
     pub(super) fn new(frame: &[u8]) -> Self {
         let length = u32::try_from(frame.len()).expect("the sender checked the frame's length");
         let mut bytes = Vec::with_capacity(LENGTH_BYTES + frame.len());

@@ -8,20 +8,23 @@
 mod admission;
 mod connection;
 mod frame;
+mod secure;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, StreamId};
+use dui_core::{EndOfStream, Refusal, StreamId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use admission::Admission;
-use frame::{FRAME_BYTES_MAX, Outgoing};
+use frame::FRAME_BYTES_MAX;
+pub(crate) use secure::Security;
 
 /// Frames that wait for a slow peer; one more breaks the stream.
 const QUEUE_FRAMES_MAX: usize = 64;
@@ -37,6 +40,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) enum StreamEvent {
     /// A whole frame, without its length.
     Frame(StreamId, Vec<u8>),
+    /// The other side is not one of us; the end follows.
+    Refused(StreamId, Refusal),
     /// Nothing more will come.
     Ended(StreamId, EndOfStream),
 }
@@ -52,19 +57,18 @@ pub(crate) struct Streams {
     /// Streams connect from this address, so that the other side sees the
     /// node where it knows it.
     source: IpAddr,
-    /// `false`: none is opened and none accepted.
-    enabled: bool,
+    security: Arc<Security>,
 }
 
 #[derive(Debug)]
 struct Open {
-    frames: mpsc::Sender<Outgoing>,
+    frames: mpsc::Sender<Vec<u8>>,
     task: AbortHandle,
 }
 
 impl Streams {
     /// No stream yet; their events arrive at the receiver.
-    pub(crate) fn new(source: IpAddr, enabled: bool) -> (Self, mpsc::Receiver<StreamEvent>) {
+    pub(crate) fn new(source: IpAddr, security: Security) -> (Self, mpsc::Receiver<StreamEvent>) {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let streams = Self {
             open: HashMap::new(),
@@ -72,32 +76,31 @@ impl Streams {
             admission: Admission::default(),
             next_accepted: 1,
             source,
-            enabled,
+            security: Arc::new(security),
         };
         (streams, received)
     }
 
     /// Connects. Frames may be sent at once and wait.
-    ///
-    /// # Errors
-    /// [`EndOfStream::Broken`] where streams must not be used.
-    pub(crate) fn open(&mut self, stream: StreamId, to: SocketAddr) -> Result<(), EndOfStream> {
-        if !self.enabled {
-            return Err(EndOfStream::Broken);
-        }
+    pub(crate) fn open(&mut self, stream: StreamId, to: SocketAddr) {
+        let security = self.security.clone();
         let events = self.events.clone();
         let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
         let source = self.source;
         let task = tokio::spawn(async move {
-            let how = match connection::connect(source, to).await {
-                Ok(socket) => connection::run(stream, socket, queue, &events, None).await,
-                Err(how) => Some(how),
+            let mut socket = match connection::connect(source, to).await {
+                Ok(socket) => socket,
+                Err(how) => return connection::report(stream, Some(how), &events).await,
             };
+            let sealing = match security.open(&mut socket, to).await {
+                Ok(sealing) => sealing,
+                Err(why) => return connection::report_unsecured(stream, why, &events).await,
+            };
+            let how = connection::run(stream, socket, sealing, queue, &events, None).await;
             connection::report(stream, how, &events).await;
         });
         let task = task.abort_handle();
         self.open.insert(stream, Open { frames, task });
-        Ok(())
     }
 
     /// Takes over an accepted connection; `None` where there are too many
@@ -111,9 +114,18 @@ impl Streams {
         self.next_accepted += 2;
         let events = self.events.clone();
         let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let security = self.security.clone();
         let task = tokio::spawn(async move {
-            let first_frame_by = Instant::now() + connection::FIRST_FRAME_TIMEOUT;
-            let how = connection::run(stream, socket, queue, &events, Some(first_frame_by)).await;
+            let mut socket = socket;
+            let sealing = match security.accept(&mut socket, from).await {
+                Ok(sealing) => sealing,
+                Err(why) => {
+                    drop((socket, admitted));
+                    return connection::report_unsecured(stream, why, &events).await;
+                }
+            };
+            let by = Some(Instant::now() + connection::FIRST_FRAME_TIMEOUT);
+            let how = connection::run(stream, socket, sealing, queue, &events, by).await;
             drop(admitted);
             connection::report(stream, how, &events).await;
         });
@@ -132,7 +144,7 @@ impl Streams {
             return Ok(());
         };
         if frame.len() <= FRAME_BYTES_MAX {
-            match open.frames.try_send(Outgoing::new(frame)) {
+            match open.frames.try_send(frame.to_vec()) {
                 // A task that has just ended tells so itself.
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(_)) => {}
@@ -152,7 +164,9 @@ impl Streams {
     /// `event`, unless it is of a stream that was closed meanwhile.
     pub(crate) fn admit(&mut self, event: StreamEvent) -> Option<StreamEvent> {
         let current = match &event {
-            StreamEvent::Frame(stream, _) => self.open.contains_key(stream),
+            StreamEvent::Frame(stream, _) | StreamEvent::Refused(stream, _) => {
+                self.open.contains_key(stream)
+            }
             StreamEvent::Ended(stream, _) => self.open.remove(stream).is_some(),
         };
         current.then_some(event)

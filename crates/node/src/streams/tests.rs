@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 
+use dui_core::{Key, Keyring};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -22,6 +23,14 @@ struct Side {
 
 impl Side {
     fn new() -> Self {
+        Self::secured("town", &[])
+    }
+
+    /// Of this cluster; the first key seals.
+    fn secured(cluster: &str, keys: &[u8]) -> Self {
+        let keys = keys.iter().map(|key| Key::from_slice(&[*key; 32]).unwrap());
+        let keys = Keyring::new(keys.collect()).unwrap();
+        let security = Security::new(cluster.parse().unwrap(), keys);
         let listener = crate::ports::bind_tcp(
             HERE,
             crate::Port {
@@ -30,7 +39,7 @@ impl Side {
             },
         )
         .unwrap();
-        let (streams, events) = Streams::new(HERE, true);
+        let (streams, events) = Streams::new(HERE, security);
         Self {
             streams,
             events,
@@ -67,7 +76,7 @@ fn deserted() -> SocketAddr {
 #[tokio::test]
 async fn frames_arrive_whole_and_in_order_both_ways_at_once() {
     let (mut ann, mut bo) = (Side::new(), Side::new());
-    ann.streams.open(OURS, bo.address).unwrap();
+    ann.streams.open(OURS, bo.address);
     // Sent before it is connected: they wait.
     for size in [0, 1, FRAME_BYTES_MAX] {
         ann.streams.send(OURS, &vec![7; size]).unwrap();
@@ -88,7 +97,7 @@ async fn frames_arrive_whole_and_in_order_both_ways_at_once() {
 #[tokio::test]
 async fn a_deserted_port_refuses() {
     let mut ann = Side::new();
-    ann.streams.open(OURS, deserted()).unwrap();
+    ann.streams.open(OURS, deserted());
     assert_eq!(
         ann.next().await,
         StreamEvent::Ended(OURS, EndOfStream::Refused)
@@ -98,7 +107,7 @@ async fn a_deserted_port_refuses() {
 #[tokio::test]
 async fn a_stream_that_is_closed_delivers_what_was_sent_before() {
     let (mut ann, mut bo) = (Side::new(), Side::new());
-    ann.streams.open(OURS, bo.address).unwrap();
+    ann.streams.open(OURS, bo.address);
     ann.streams.send(OURS, b"goodbye").unwrap();
     ann.streams.close(OURS);
     let theirs = bo.accept().await;
@@ -115,7 +124,7 @@ async fn a_stream_that_is_closed_delivers_what_was_sent_before() {
 #[tokio::test]
 async fn a_node_that_dies_ends_its_streams() {
     let (mut ann, mut bo) = (Side::new(), Side::new());
-    ann.streams.open(OURS, bo.address).unwrap();
+    ann.streams.open(OURS, bo.address);
     ann.streams.send(OURS, b"here I am").unwrap();
     let theirs = bo.accept().await;
     assert!(matches!(bo.next().await, StreamEvent::Frame(..)));
@@ -177,7 +186,7 @@ async fn a_frame_that_drips_is_cut_off_and_one_that_was_whole_stays_idle() {
 async fn a_peer_that_does_not_read_breaks_its_stream_alone() {
     let mut ann = Side::new();
     let lazy = tokio::net::TcpListener::bind((HERE, 0)).await.unwrap();
-    ann.streams.open(OURS, lazy.local_addr().unwrap()).unwrap();
+    ann.streams.open(OURS, lazy.local_addr().unwrap());
     let (_never_read, _) = lazy.accept().await.unwrap();
     let frame = vec![0; FRAME_BYTES_MAX];
     let broken = async {
@@ -191,8 +200,217 @@ async fn a_peer_that_does_not_read_breaks_its_stream_alone() {
         .expect("a stream that is gone is ignored");
 }
 
+/// What each of two sides was told when one opened a stream to the other.
+async fn meet(ann: &mut Side, bo: &mut Side) -> (StreamEvent, StreamEvent) {
+    ann.streams.open(OURS, bo.address);
+    ann.streams.send(OURS, b"hello").unwrap();
+    bo.accept().await;
+    let bo_heard = bo.next().await;
+    if let StreamEvent::Frame(stream, _) = bo_heard {
+        bo.streams.send(stream, b"welcome").unwrap();
+    }
+    (ann.next().await, bo_heard)
+}
+
+fn refusal(event: StreamEvent) -> String {
+    match event {
+        StreamEvent::Refused(_, refusal) => refusal.to_string(),
+        other => panic!("a stranger is refused, not {other:?}"),
+    }
+}
+
 #[tokio::test]
-async fn without_streams_none_is_opened() {
-    let (mut streams, _events) = Streams::new(HERE, false);
-    assert_eq!(streams.open(OURS, deserted()), Err(EndOfStream::Broken));
+async fn sealed_frames_of_every_size_arrive_whole_and_in_order() {
+    let (mut ann, mut bo) = (Side::secured("town", &[7]), Side::secured("town", &[7]));
+    ann.streams.open(OURS, bo.address);
+    for size in [0, 1, FRAME_BYTES_MAX] {
+        ann.streams.send(OURS, &vec![7; size]).unwrap();
+    }
+    let theirs = bo.accept().await;
+    for size in [0, 1, FRAME_BYTES_MAX] {
+        assert_eq!(bo.next().await, StreamEvent::Frame(theirs, vec![7; size]));
+    }
+}
+
+#[tokio::test]
+async fn with_overlapping_keyrings_two_sides_understand_each_other() {
+    let (mut ann, mut bo) = (
+        Side::secured("town", &[1, 2]),
+        Side::secured("town", &[2, 1]),
+    );
+    let heard = meet(&mut ann, &mut bo).await;
+    assert!(matches!(
+        heard,
+        (StreamEvent::Frame(..), StreamEvent::Frame(..))
+    ));
+}
+
+#[tokio::test]
+async fn another_key_is_refused_by_fingerprints_on_both_sides() {
+    let (mut ann, mut bo) = (Side::secured("town", &[1]), Side::secured("town", &[2]));
+    let print = |key: u8| {
+        Key::from_slice(&[key; 32])
+            .unwrap()
+            .fingerprint()
+            .to_string()
+    };
+    let (ann_heard, bo_heard) = meet(&mut ann, &mut bo).await;
+    let (ann_says, bo_says) = (refusal(ann_heard), refusal(bo_heard));
+    for says in [&ann_says, &bo_says] {
+        assert!(
+            says.contains(&print(1)) && says.contains(&print(2)),
+            "{says}"
+        );
+    }
+    assert_eq!(
+        ann.next().await,
+        StreamEvent::Ended(OURS, EndOfStream::Broken)
+    );
+    assert!(ann.streams.open.is_empty());
+}
+
+#[tokio::test]
+async fn another_cluster_is_refused_by_name_on_both_sides() {
+    let (mut ann, mut bo) = (Side::secured("blue", &[1]), Side::secured("green", &[1]));
+    let (ann_heard, bo_heard) = meet(&mut ann, &mut bo).await;
+    assert!(refusal(ann_heard).starts_with("cluster 'green'"));
+    assert!(refusal(bo_heard).starts_with("cluster 'blue'"));
+}
+
+#[tokio::test]
+async fn who_has_a_key_takes_nothing_in_clear() {
+    let (mut ann, mut bo) = (Side::new(), Side::secured("town", &[1]));
+    let (_, bo_heard) = meet(&mut ann, &mut bo).await;
+    assert!(refusal(bo_heard).contains("is not sealed"));
+}
+
+/// Bytes of a handshake and a first frame, taken down by somebody in between.
+#[tokio::test]
+async fn a_recorded_stream_sent_again_says_nothing() {
+    let (mut ann, mut bo) = (Side::secured("town", &[1]), Side::secured("town", &[1]));
+    let between = tokio::net::TcpListener::bind((HERE, 0)).await.unwrap();
+    ann.streams.open(OURS, between.local_addr().unwrap());
+    ann.streams.send(OURS, b"ann is here").unwrap();
+    let (mut from_ann, _) = between.accept().await.unwrap();
+    let mut to_bo = TcpStream::connect(bo.address).await.unwrap();
+    let theirs = bo.accept().await;
+    let mut record = Vec::new();
+    let mut buffer = [0; 1_024];
+    let heard = loop {
+        tokio::select! {
+            read = from_ann.read(&mut buffer) => {
+                let said = &buffer[..read.unwrap()];
+                record.extend_from_slice(said);
+                to_bo.write_all(said).await.unwrap();
+            }
+            () = async { to_bo.readable().await.unwrap() } => {
+                let mut answer = [0; 1_024];
+                if let Ok(read) = to_bo.try_read(&mut answer) {
+                    from_ann.write_all(&answer[..read]).await.unwrap();
+                }
+            }
+            event = bo.next() => break event,
+        }
+    };
+    assert_eq!(heard, StreamEvent::Frame(theirs, b"ann is here".into()));
+    assert!(
+        !record.windows(11).any(|part| part == b"ann is here"),
+        "in clear"
+    );
+    assert!(!record.windows(4).any(|part| part == b"town"), "in clear");
+
+    let mut again = TcpStream::connect(bo.address).await.unwrap();
+    let replayed = bo.accept().await;
+    again.write_all(&record).await.unwrap();
+    assert_eq!(
+        bo.next().await,
+        StreamEvent::Ended(replayed, EndOfStream::Broken)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_stops_in_the_middle_is_not_waited_for() {
+    let mut bo = Side::secured("town", &[1]);
+    let mut stalls = TcpStream::connect(bo.address).await.unwrap();
+    let theirs = bo.accept().await;
+    stalls.write_all(&[1, 0, 0]).await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(
+        bo.next().await,
+        StreamEvent::Ended(theirs, EndOfStream::Broken)
+    );
+    assert!(begun.elapsed() < secure::HANDSHAKE_TIMEOUT + Duration::from_secs(1));
+    assert!(bo.streams.open.is_empty());
+}
+
+#[tokio::test]
+async fn noise_instead_of_a_handshake_ends_the_stream() {
+    let mut bo = Side::secured("town", &[1]);
+    let print = Key::from_slice(&[1; 32]).unwrap().fingerprint().0;
+    let right_key = [&[1][..], &print, &[0, 64], &[0xee; 64]].concat();
+    let long = [&[1][..], &print, &[0xff, 0xff], &[0xee; 300]].concat();
+    for bytes in [vec![9; 80], vec![0xff; 3_000], right_key, long] {
+        let mut liar = TcpStream::connect(bo.address).await.unwrap();
+        let theirs = bo.accept().await;
+        liar.write_all(&bytes).await.unwrap();
+        let heard = loop {
+            match bo.next().await {
+                StreamEvent::Refused(..) => {}
+                other => break other,
+            }
+        };
+        assert_eq!(heard, StreamEvent::Ended(theirs, EndOfStream::Broken));
+    }
+}
+
+/// 10,000 strangers with another key, and 10,000 that stop in the middle:
+/// none is remembered, and a friend gets in beside them.
+#[tokio::test]
+async fn ten_thousand_strangers_leave_nothing_behind() {
+    let mut bo = Side::secured("town", &[1]);
+    let print = Key::from_slice(&[1; 32]).unwrap().fingerprint().0;
+    let other_key = [&[1][..], &[9, 9, 9, 9], &[0, 4], b"noise"].concat();
+    let stops = [&[1][..], &print, &[0]].concat();
+    for n in 0..20_000 {
+        let mut stranger = TcpStream::connect(bo.address).await.unwrap();
+        let (socket, from) = bo.listener.accept().await;
+        bo.streams.accept(socket, from);
+        let bytes = if n % 2 == 0 { &other_key } else { &stops };
+        // A stranger that was turned away may find its stream reset.
+        let _ = stranger.write_all(bytes).await;
+        drop(stranger);
+        while let Ok(event) = bo.events.try_recv() {
+            let _ = bo.streams.admit(event);
+        }
+        assert!(
+            bo.streams.open.len() <= 300,
+            "{} after {n}",
+            bo.streams.open.len()
+        );
+        tokio::task::yield_now().await;
+    }
+    let mut ann = Side::secured("town", &[1]);
+    let friend = async {
+        loop {
+            ann.streams.open(OURS, bo.address);
+            ann.streams.send(OURS, b"hello").unwrap();
+            let (socket, from) = bo.listener.accept().await;
+            if bo.streams.accept(socket, from).is_none() {
+                let _ = timeout(Duration::from_millis(50), bo.next()).await;
+                continue;
+            }
+            loop {
+                if let StreamEvent::Frame(_, frame) = bo.next().await {
+                    return frame;
+                }
+            }
+        }
+    };
+    assert_eq!(
+        timeout(Duration::from_secs(20), friend).await.unwrap(),
+        b"hello"
+    );
+    while bo.streams.open.len() > 1 {
+        let _ = timeout(Duration::from_secs(20), bo.next()).await.unwrap();
+    }
 }
