@@ -71,15 +71,29 @@ pub(crate) fn why(why: &core::Why) -> api::Why {
     }
 }
 
-pub(crate) fn discovery(found: &core::DiscoveryInfo) -> api::Discovery {
-    let provider = |provider: &core::ProviderInfo| api::ProviderInfo {
-        name: provider.name.into(),
-        found: provider.found as u64,
-        heard: provider.heard,
-        last: provider.last_ms.map(api::rfc3339),
+pub(crate) fn discovery(
+    providers: &[dui_node::ProviderState],
+    found: &core::DiscoveryInfo,
+) -> api::Discovery {
+    let line = |provider: &dui_node::ProviderState| {
+        let caught = found.providers.iter().find(|it| it.name == provider.name);
+        let (found, heard) = caught.map_or((0, 0), |it| (it.found as u64, it.heard));
+        api::ProviderInfo {
+            name: provider.name.into(),
+            detail: provider.detail.clone(),
+            state: match &provider.error {
+                Some(_) => api::ProviderState::Failing,
+                None if found > 0 => api::ProviderState::Working,
+                None => api::ProviderState::Waiting,
+            },
+            error: provider.error.clone(),
+            found,
+            heard,
+            last: caught.and_then(|it| it.last_ms).map(api::rfc3339),
+        }
     };
     api::Discovery {
-        providers: found.providers.iter().map(provider).collect(),
+        providers: providers.iter().map(line).collect(),
         lost: found.lost.iter().map(ToString::to_string).collect(),
     }
 }

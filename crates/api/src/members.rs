@@ -89,7 +89,7 @@ pub(crate) async fn why(State(app): State<App>, Segment(text): Segment) -> Answe
 )]
 pub(crate) async fn discovery(State(app): State<App>) -> Answer<Discovery> {
     let found = ask(app.handle.discovery()).await?;
-    Ok(Json(convert::discovery(&found)))
+    Ok(Json(convert::discovery(&app.handle.providers(), &found)))
 }
 
 /// Leave the cluster and wait until that is done or the node's leave timeout is over.

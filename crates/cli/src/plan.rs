@@ -4,7 +4,7 @@ use dui_node::core::Keyring;
 use dui_node::{Options, Port, Provider};
 
 use crate::place::{self, Candidate};
-use crate::settings::{PeerAddress, Place, PortNumber, Settings, Sourced};
+use crate::settings::{Place, PortNumber, Settings, Sourced};
 
 /// The options that `settings` ask for.
 ///
@@ -57,12 +57,12 @@ pub(crate) fn port(setting: &Sourced<PortNumber>) -> Port {
 
 /// `--join` adds to what `--discovery` says, whatever that is.
 fn providers(settings: &Settings) -> Vec<Provider> {
-    let discovery = &settings.discovery.value;
-    let addresses = discovery.addresses.iter().chain(&settings.join.value);
-    let addresses: Vec<_> = addresses.map(|PeerAddress(address)| *address).collect();
-    let multicast = discovery.multicast.then_some(Provider::Multicast);
-    let fixed = (!addresses.is_empty()).then_some(Provider::Static(addresses));
-    multicast.into_iter().chain(fixed).collect()
+    let mut providers = settings.discovery.value.0.clone();
+    let join = &settings.join.value;
+    if !join.is_empty() {
+        providers.push(Provider::Static(join.clone()));
+    }
+    providers
 }
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
         let two = planned(&[("DUI_JOIN", "10.0.0.1,10.0.0.2")])
             .unwrap()
             .discovery;
-        assert_eq!(two.len(), 2);
+        assert_eq!(two.len(), 3);
         let alone = planned(&[("DUI_JOIN", "10.0.0.1"), ("DUI_DISCOVERY", "none")]).unwrap();
         let address = "10.0.0.1:7781".parse().unwrap();
         assert_eq!(alone.discovery, vec![Provider::Static(vec![address])]);

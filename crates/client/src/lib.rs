@@ -29,7 +29,7 @@ mod watch;
 mod watch_event;
 
 pub use client::{Client, Probe, TIMEOUT};
-pub use discovery::{Discovery, ProviderInfo};
+pub use discovery::{Discovery, ProviderInfo, ProviderState};
 pub use error::Error;
 pub use health::Health;
 pub use member::{

@@ -4,6 +4,7 @@
 //! a node that has nothing to do costs nothing: there is no tick. What comes
 //! in bursts is taken in batches, but never so much that others wait long.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock;
 use crate::discovery::Find;
 use crate::handle::Request;
+use crate::interfaces::Watch;
 use crate::shell::Shell;
 use crate::streams::{Listener, StreamEvent};
 use crate::udp::{self, PeerSocket, Readiness};
@@ -33,6 +35,8 @@ pub(crate) struct Driver {
     pub(crate) listener: Listener,
     pub(crate) stream_events: mpsc::Receiver<StreamEvent>,
     pub(crate) requests: mpsc::Receiver<Request>,
+    /// `None` where the kernel does not tell of changes.
+    pub(crate) interfaces: Option<Watch>,
     /// Resolves when the node is to stop, or its owner is gone.
     pub(crate) stop: oneshot::Receiver<()>,
 }
@@ -44,6 +48,7 @@ enum Wake<'a> {
     Accepted((TcpStream, SocketAddr)),
     Stream(StreamEvent),
     Request(Request),
+    NetworkChanged,
     Timer,
     Stop,
 }
@@ -58,6 +63,7 @@ impl Driver {
             mut listener,
             mut stream_events,
             mut requests,
+            interfaces,
             mut stop,
         } = self;
         let mut buffer = udp::receive_buffer();
@@ -83,6 +89,7 @@ impl Driver {
                 accepted = listener.accept() => Wake::Accepted(accepted),
                 Some(event) = stream_events.recv() => Wake::Stream(event),
                 Some(request) = requests.recv() => Wake::Request(request),
+                () = changed(&interfaces) => Wake::NetworkChanged,
                 () = &mut timer => Wake::Timer,
             };
             match wake {
@@ -99,12 +106,21 @@ impl Driver {
                 }
                 Wake::Stream(event) => take_stream_event(&mut shell, event).await,
                 Wake::Request(request) => shell.serve(request).await,
+                Wake::NetworkChanged => shell.discovery.network_changed(),
                 // It was set for something that is due, which is done below.
                 Wake::Timer => armed_for = None,
             }
             shell.take_due_timers().await;
         }
         shell.finish().await
+    }
+}
+
+/// The next change of an interface; never where nobody tells.
+async fn changed(interfaces: &Option<Watch>) {
+    match interfaces {
+        Some(watch) => watch.changed().await,
+        None => pending().await,
     }
 }
 

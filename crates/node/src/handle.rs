@@ -13,6 +13,7 @@ use dui_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::discovery::{Board, ProviderState};
 use crate::history::{EventStream, History};
 
 /// What a node is up to: for health checks.
@@ -80,6 +81,7 @@ pub struct LeaveOutcome {
 pub struct Handle {
     requests: mpsc::Sender<Request>,
     history: Arc<History>,
+    providers: Board,
 }
 
 /// What to do with the core when the driver comes to it.
@@ -94,8 +96,16 @@ pub(crate) enum Request {
 }
 
 impl Handle {
-    pub(crate) fn new(requests: mpsc::Sender<Request>, history: Arc<History>) -> Self {
-        Self { requests, history }
+    pub(crate) fn new(
+        requests: mpsc::Sender<Request>,
+        history: Arc<History>,
+        providers: Board,
+    ) -> Self {
+        Self {
+            requests,
+            history,
+            providers,
+        }
     }
 
     /// This node about itself.
@@ -130,6 +140,12 @@ impl Handle {
     /// [`ApiError::Stopped`].
     pub async fn discovery(&self) -> Result<DiscoveryInfo, ApiError> {
         self.ask(|peer, _| peer.discovery()).await
+    }
+
+    /// How each provider that was asked for is doing; what it found is in
+    /// [`Handle::discovery`].
+    pub fn providers(&self) -> Vec<ProviderState> {
+        self.providers.read()
     }
 
     /// Kept user events in timestamp order.

@@ -1,6 +1,6 @@
 //! Node: from options to a running driver, and the way to stop it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::driver::Driver;
 use crate::error::StartError;
 use crate::handle::Handle;
 use crate::history::History;
+use crate::interfaces::Watch;
 use crate::names;
 use crate::options::Options;
 use crate::ports;
@@ -87,6 +88,7 @@ impl Node {
         };
         let discovery_port = options.discovery_port.number;
         let discovery = Discovery::start(&options.discovery, interface, discovery_port);
+        let board = discovery.board();
         let (streams, stream_events) = Streams::new(binding.bind, security);
         let history = Arc::new(History::default());
         let (asks, requests) = mpsc::channel(REQUESTS_MAX);
@@ -105,10 +107,11 @@ impl Node {
             listener,
             stream_events,
             requests,
+            interfaces: watch_network(interface),
             stop: stopping,
         };
         Ok(Node {
-            handle: Handle::new(asks, history),
+            handle: Handle::new(asks, history, board),
             peer_address,
             stop,
             driver: tokio::spawn(driver.run()),
@@ -155,6 +158,21 @@ impl Node {
             let _ = driver.await;
         }
     }
+}
+
+/// Nothing changes on loopback.
+fn watch_network(interface: IpAddr) -> Option<Watch> {
+    if interface.is_loopback() {
+        return None;
+    }
+    let watch = Watch::new();
+    if let Err(error) = &watch {
+        tracing::warn!(
+            target: "dui", event = "network_not_watched", %error,
+            remedy = "an interface that comes back is used again within a minute",
+        );
+    }
+    watch.ok()
 }
 
 /// Who this node is, by its data directory if it has one: a higher

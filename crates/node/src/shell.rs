@@ -196,6 +196,7 @@ impl Shell {
             _ => {}
         }
         self.history.add(event);
+        self.discovery.set_alone(self.peer.alone());
     }
 
     fn others_alive(&self) -> usize {

@@ -36,10 +36,10 @@ pub(crate) fn receive_buffer() -> Box<[u8]> {
 /// Outside of a tokio runtime.
 #[expect(
     deprecated,
-    reason = "its successor asks for a promise about types whose descriptor may change; a std \
-              socket owns its descriptor and keeps it"
+    reason = "its successor asks for a promise about types whose descriptor may change; those of \
+              std own theirs and keep it"
 )]
-pub(crate) fn read_only(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+pub(crate) fn watched<T: AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(socket, interest)
 }
 
@@ -64,7 +64,7 @@ impl PeerSocket {
         } else {
             setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
         }
-        let socket = read_only(socket, Interest::READABLE | Interest::ERROR)?;
+        let socket = watched(socket, Interest::READABLE | Interest::ERROR)?;
         Ok(Self { socket })
     }
 

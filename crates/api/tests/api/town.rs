@@ -42,7 +42,9 @@ impl Resident {
         let options = Options {
             name: Some(name.parse().unwrap()),
             peer_port: ANY_PORT,
-            discovery: vec![Provider::Static(join.to_vec())],
+            discovery: vec![Provider::Static(
+                join.iter().copied().map(Into::into).collect(),
+            )],
             probe_interval: Duration::from_millis(200),
             ..Options::default()
         };

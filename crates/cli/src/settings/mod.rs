@@ -13,13 +13,12 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dui_node::PeerPlace;
 use dui_node::core::{ClusterName, NodeName, Role};
 
 pub(crate) use load::{Flags, Loaded, Source, load};
 pub(crate) use print::print;
-pub(crate) use value::{
-    Discovery, LogFormat, LogLevel, PeerAddress, Place, PortNumber, SharedPort,
-};
+pub(crate) use value::{Discovery, LogFormat, LogLevel, Place, PortNumber, SharedPort};
 use value::{Shape, Value};
 
 /// One row of the table.
@@ -108,10 +107,10 @@ settings! {
         "UDP port of beacons, shared by all nodes of a machine.";
     "health-port" health_port: PortNumber = "8888", "PORT",
         "TCP port of /healthz, /readyz, /startupz and /metrics. Moves as the client port does.";
-    "discovery" discovery: Discovery = "multicast", "LIST",
-        "Ways to find other nodes, comma-separated: multicast, static:HOST[:PORT],…, or none.";
-    "join" join: Vec<PeerAddress> = "", "HOST[:PORT]",
-        "Addresses to find other nodes at, added to --discovery; may be repeated or comma-separated.";
+    "discovery" discovery: Discovery = "multicast,broadcast", "LIST",
+        "Ways to find other nodes, comma-separated, all used at once: multicast, broadcast, dns:NAME[:PORT], static:HOST[:PORT],…, file:PATH, or none.";
+    "join" join: Vec<PeerPlace> = "", "HOST[:PORT]",
+        "Addresses or names to find other nodes at, added to --discovery; may be repeated or comma-separated.";
     "data-dir" data_dir: Option<PathBuf> = "", "DIR",
         "Keeps id, incarnation and known peers across restarts. Without one every start is a new node.";
     "key-file" key_file: Option<PathBuf> = "", "FILE",

@@ -4,12 +4,13 @@
 //! that `8s` means the same everywhere. What a file adds is a type
 //! ([`Shape`]), checked before.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use dui_node::core::{ClusterName, NodeName, Role};
+use dui_node::{PeerPlace, PlaceError, Provider};
 
 use crate::duration;
 
@@ -194,78 +195,64 @@ impl Value for Place {
     }
 }
 
-/// Where another node may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PeerAddress(pub(crate) SocketAddr);
-
-impl PeerAddress {
-    const PORT: u16 = 7781;
+impl Value for Vec<PeerPlace> {
+    const SHAPE: Shape = Shape::List;
+    const EXPECTED: &'static str = "places HOST[:PORT]";
 
     fn parse(text: &str) -> Result<Self, String> {
-        if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Ok(Self(SocketAddr::new(ip, Self::PORT)));
-        }
-        let local = text
-            .strip_prefix("localhost")
-            .map(|rest| format!("{}{rest}", Ipv4Addr::LOCALHOST));
-        let text = local.as_deref().unwrap_or(text);
-        if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Self(SocketAddr::new(ip, Self::PORT)));
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 => Ok(Self(address)),
-            _ => Err(format!(
-                "'{text}' is not an address: give IP or IP:PORT, such as 10.0.0.7 or [fd00::7]:7781 (names are not looked up)"
-            )),
-        }
+        items(text).map(place).collect()
     }
 }
 
-impl Value for Vec<PeerAddress> {
-    const SHAPE: Shape = Shape::List;
-    const EXPECTED: &'static str = "addresses HOST[:PORT]";
-
-    fn parse(text: &str) -> Result<Self, String> {
-        items(text).map(PeerAddress::parse).collect()
-    }
+fn place(text: &str) -> Result<PeerPlace, String> {
+    text.parse().map_err(|error: PlaceError| error.to_string())
 }
 
 /// Ways to find other nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Discovery {
-    pub(crate) multicast: bool,
-    pub(crate) addresses: Vec<PeerAddress>,
-}
+pub(crate) struct Discovery(pub(crate) Vec<Provider>);
 
 impl Value for Discovery {
     const SHAPE: Shape = Shape::List;
-    const EXPECTED: &'static str = "multicast, static:HOST[:PORT],… or none";
+    const EXPECTED: &'static str =
+        "multicast, broadcast, dns:NAME[:PORT], static:HOST[:PORT],…, file:PATH, or none";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let mut found = Self::default();
-        let (mut none, mut inside_static) = (false, false);
+        let mut found: Vec<Provider> = Vec::new();
+        let mut none = false;
         for item in items(text) {
-            if let Some(first) = item.strip_prefix("static:") {
-                inside_static = true;
-                found.addresses.push(PeerAddress::parse(first)?);
-            } else if item == "multicast" || item == "none" {
-                inside_static = false;
-                found.multicast |= item == "multicast";
-                none |= item == "none";
-            } else if inside_static {
-                // A comma inside static:A,B separates addresses.
-                found.addresses.push(PeerAddress::parse(item)?);
-            } else {
-                return Err(format!(
-                    "'{item}' is no way to find nodes here; there are {}",
-                    Self::EXPECTED
-                ));
+            let next = match item.split_once(':') {
+                _ if item == "none" => {
+                    none = true;
+                    continue;
+                }
+                _ if item == "multicast" => Provider::Multicast,
+                _ if item == "broadcast" => Provider::Broadcast,
+                Some(("dns", name)) => Provider::Dns(place(name)?),
+                Some(("file", path)) if !path.is_empty() => Provider::File(path.into()),
+                Some(("static", first)) => Provider::Static(vec![place(first)?]),
+                _ => match found.last_mut() {
+                    // A comma inside static:A,B separates places.
+                    Some(Provider::Static(places)) => {
+                        places.push(place(item)?);
+                        continue;
+                    }
+                    _ => {
+                        return Err(format!(
+                            "'{item}' is no way to find nodes; there are {}",
+                            Self::EXPECTED
+                        ));
+                    }
+                },
+            };
+            if !found.contains(&next) {
+                found.push(next);
             }
         }
-        if none && (found.multicast || !found.addresses.is_empty()) {
+        if none && !found.is_empty() {
             return Err("'none' stands alone: leave it out, or the others".into());
         }
-        Ok(found)
+        Ok(Self(found))
     }
 }
 
@@ -285,30 +272,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_get_the_peer_port_unless_they_bring_one() {
-        let parse = |text| PeerAddress::parse(text).map(|peer| peer.0.to_string());
-        assert_eq!(parse("10.0.0.7").unwrap(), "10.0.0.7:7781");
-        assert_eq!(parse("10.0.0.7:99").unwrap(), "10.0.0.7:99");
-        assert_eq!(parse("fd00::7").unwrap(), "[fd00::7]:7781");
-        assert_eq!(parse("[fd00::7]").unwrap(), "[fd00::7]:7781");
-        assert_eq!(parse("[fd00::7]:99").unwrap(), "[fd00::7]:99");
-        assert_eq!(parse("localhost:99").unwrap(), "127.0.0.1:99");
-        assert!(parse("seed.example").unwrap_err().contains("not looked up"));
-        assert!(parse("10.0.0.7:0").is_err());
-    }
-
-    #[test]
-    fn a_comma_after_static_goes_on_with_its_addresses() {
-        let both = Discovery::parse("static:10.0.0.1,10.0.0.2:99,multicast").unwrap();
-        assert!(both.multicast);
-        assert_eq!(both.addresses.len(), 2);
+    fn a_comma_after_static_goes_on_with_its_places() {
+        let Discovery(ways) =
+            Discovery::parse("static:10.0.0.1,seed.example:99,multicast,dns:tasks.web").unwrap();
+        let place = |text: &str| text.parse().unwrap();
+        let fixed = vec![place("10.0.0.1"), place("seed.example:99")];
+        assert_eq!(
+            ways,
+            vec![
+                Provider::Static(fixed),
+                Provider::Multicast,
+                Provider::Dns(place("tasks.web"))
+            ]
+        );
         assert_eq!(Discovery::parse("none").unwrap(), Discovery::default());
+        let twice = Discovery::parse("broadcast, file:/etc/peers ,broadcast").unwrap();
+        assert_eq!(twice.0.len(), 2);
     }
 
     #[test]
     fn ways_that_do_not_exist_are_answered_with_those_that_do() {
-        let problem = Discovery::parse("dns:seed").unwrap_err();
-        assert!(problem.contains("multicast, static:HOST"), "{problem}");
+        for text in ["mdns", "multicast,10.0.0.1", "file:", "smoke:signals"] {
+            let problem = Discovery::parse(text).unwrap_err();
+            assert!(
+                problem.contains("dns:NAME[:PORT], static:HOST"),
+                "{problem}"
+            );
+        }
+        assert!(
+            Discovery::parse("dns:")
+                .unwrap_err()
+                .contains("seed.example")
+        );
         assert!(Discovery::parse("none,multicast").is_err());
     }
 

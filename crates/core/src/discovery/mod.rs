@@ -84,8 +84,8 @@ pub(crate) struct Discovery {
     /// Peers worth remembering: latest contact first.
     known: Vec<Known>,
     known_changed: bool,
-    /// Addresses that a provider keeps naming.
-    named: BTreeSet<SocketAddr>,
+    /// Addresses that each provider names now.
+    named: BTreeMap<&'static str, BTreeSet<SocketAddr>>,
     lost_at: Mono,
     /// Whether the last look found anybody lost: only then is it worth a wake-up.
     any_lost: bool,
@@ -103,7 +103,7 @@ impl Discovery {
             plans: BTreeMap::new(),
             known: known.into_iter().take(KNOWN_MAX).collect(),
             known_changed: false,
-            named: BTreeSet::new(),
+            named: BTreeMap::new(),
             lost_at: now + jitter,
             any_lost: true,
             caught: BTreeMap::new(),
@@ -159,7 +159,7 @@ impl Discovery {
     /// Addresses where a peer was or should be, and nobody lives now.
     pub(crate) fn lost(&self, mut lives: impl FnMut(SocketAddr) -> bool) -> Vec<SocketAddr> {
         let all = self.known.iter().map(|peer| peer.address);
-        let all: BTreeSet<SocketAddr> = all.chain(self.named.iter().copied()).collect();
+        let all: BTreeSet<SocketAddr> = all.chain(self.named.values().flatten().copied()).collect();
         all.into_iter()
             .filter(|address| *address != self.me && !lives(*address))
             .collect()
@@ -203,7 +203,8 @@ impl Discovery {
         }
     }
 
-    /// A provider names addresses: all that it knows now.
+    /// A provider names addresses: all that it knows now. What it named
+    /// before and does not name any more is not looked for.
     pub(crate) fn candidates(
         &mut self,
         now: Now,
@@ -212,9 +213,16 @@ impl Discovery {
         mut lives: impl FnMut(SocketAddr) -> bool,
     ) {
         self.catch(now, provider, addresses.iter().copied());
-        for address in addresses {
-            let news = self.named.len() < GREETINGS_MAX && self.named.insert(address);
-            if news && address != self.me && !lives(address) {
+        let now_named: BTreeSet<SocketAddr> = addresses.into_iter().take(GREETINGS_MAX).collect();
+        let before = self.named.insert(provider, now_named.clone());
+        let before = before.unwrap_or_default();
+        for address in before.difference(&now_named) {
+            if let Some((_, Plan::Candidate { .. })) = self.plans.get(address) {
+                self.plans.remove(address);
+            }
+        }
+        for address in now_named.difference(&before).copied() {
+            if address != self.me && !lives(address) {
                 self.plan(address, now.mono, Plan::Candidate { wait: RETRY_FIRST });
             }
         }
@@ -341,5 +349,40 @@ impl Discovery {
                 catch.found.insert(address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn at(n: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, n], 7781))
+    }
+
+    /// A name whose tasks come and go would otherwise leave a trail of
+    /// addresses that are tried for ever.
+    #[test]
+    fn what_a_provider_names_no_more_is_not_looked_for_and_others_keep_theirs() {
+        let mut rng = ChaCha12Rng::seed_from_u64(1);
+        let mut discovery = Discovery::new(Mono::ZERO, at(1), Vec::new(), &mut rng);
+        let now = Now {
+            mono: Mono::ZERO,
+            wall_ms: 0,
+        };
+        let mut name = |provider, list: &[u8]| {
+            let list = list.iter().map(|n| at(*n)).collect();
+            discovery.candidates(now, provider, list, |_| false);
+            discovery.lost(|_| false)
+        };
+        assert_eq!(name("dns", &[1, 2, 3]), [at(2), at(3)]);
+        assert_eq!(name("file", &[3, 4]), [at(2), at(3), at(4)]);
+        assert_eq!(name("dns", &[5]), [at(3), at(4), at(5)]);
+        assert_eq!(name("dns", &[]), [at(3), at(4)]);
+        let greeted = discovery.on_time(Mono::from_millis(1), 1, |_| false, &mut rng);
+        assert!(!greeted.contains(&Call::Greet(at(5))), "{greeted:?}");
+        assert!(greeted.contains(&Call::Greet(at(4))), "{greeted:?}");
     }
 }

@@ -201,6 +201,11 @@ impl Peer {
         }
     }
 
+    /// Whether no other member is alive, as far as this node knows.
+    pub fn alone(&self) -> bool {
+        self.membership.live().len() <= 1
+    }
+
     /// Whether one peer or one discovery window was seen: readiness.
     pub fn settled(&self, now: Now) -> bool {
         self.membership.live().len() > 1 || self.discovery.window_over(now.mono)

@@ -1,17 +1,23 @@
 //! Discovery: the ways to find addresses, all at once and for as long as the node runs.
 //!
 //! A provider hears beacons, or finds addresses, or both. One that cannot
-//! start is reported with its remedy and left out: the others go on.
+//! work is told with its remedy and tried again: the others go on.
 
-mod fixed;
-mod multicast;
+mod background;
+mod file;
+mod link;
+mod lookup;
+mod state;
 
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, Waker};
 
-use crate::options;
-use fixed::Fixed;
-use multicast::Multicast;
+use tokio::sync::watch;
+
+use crate::options::{self, PeerPlace};
+use link::{Kind, Link};
+pub(crate) use state::Board;
+pub use state::ProviderState;
 
 /// What a provider came up with.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +46,9 @@ pub(crate) trait Provider: Send + std::fmt::Debug {
     /// only looks addresses up.
     fn announce(&mut self, beacon: &[u8]);
 
+    /// Interfaces or addresses came or went.
+    fn network_changed(&mut self);
+
     /// The next find; beacons are read into `buffer`. Registers the waker like
     /// a stream, so it may be dropped and polled anew.
     fn poll_find(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Find>;
@@ -49,40 +58,87 @@ pub(crate) trait Provider: Send + std::fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct Discovery {
     providers: Vec<Box<dyn Provider>>,
+    /// Whether the node knows nobody: names are asked for more often then.
+    alone: watch::Sender<bool>,
+    board: Board,
 }
 
 impl Discovery {
     /// Starts what `choices` ask for, on the interface that has the address
-    /// `interface`. What cannot be started is logged with its remedy.
+    /// `interface`. What does not work is told with its remedy and tried
+    /// again, and keeps none of the others from working.
     pub(crate) fn start(choices: &[options::Provider], interface: IpAddr, port: u16) -> Self {
+        let (alone, is_alone) = watch::channel(true);
+        let board = Board::default();
         let mut providers: Vec<Box<dyn Provider>> = Vec::new();
-        if choices.contains(&options::Provider::Multicast) {
-            match Multicast::join(interface, port) {
-                Ok(multicast) => providers.push(Box::new(multicast)),
-                Err(error) => tracing::warn!(
-                    target: "dui", event = "provider_unavailable", provider = multicast::NAME,
-                    %interface, port, %error,
-                    remedy = "name a peer with --join, or leave multicast out of --discovery",
-                ),
+        // One list for all names of a kind, however many options they came
+        // from: what a provider finds replaces what it found before.
+        let (mut fixed, mut names): (Vec<PeerPlace>, Vec<PeerPlace>) = Default::default();
+        for choice in choices {
+            let kind = match choice {
+                options::Provider::Multicast => Kind::Multicast,
+                options::Provider::Broadcast => Kind::Broadcast,
+                options::Provider::Static(places) => {
+                    fixed.extend(places.iter().cloned());
+                    continue;
+                }
+                options::Provider::Dns(place) => {
+                    names.push(place.clone());
+                    continue;
+                }
+                options::Provider::File(path) => {
+                    let line = board.add(file::NAME, path.display().to_string());
+                    providers.push(Box::new(file::start(path.clone(), line)));
+                    continue;
+                }
+            };
+            // Beacons on loopback go by multicast, which reaches all of it.
+            if kind == Kind::Broadcast && interface.is_loopback() {
+                continue;
             }
+            let group = match (kind, interface) {
+                (Kind::Broadcast, _) => "everybody on this network".into(),
+                (Kind::Multicast, IpAddr::V4(_)) => link::GROUP_V4.to_string(),
+                (Kind::Multicast, IpAddr::V6(_)) => link::GROUP_V6.to_string(),
+            };
+            let line = board.add(kind.name(), format!("{group}, port {port}, at {interface}"));
+            providers.push(Box::new(Link::open(kind, interface, port, line)));
         }
-        // One list, however many options it came from: what a provider finds
-        // replaces what it found before.
-        let mut addresses: Vec<SocketAddr> = choices
-            .iter()
-            .filter_map(|choice| match choice {
-                options::Provider::Static(addresses) => Some(addresses),
-                _ => None,
-            })
-            .flatten()
-            .copied()
-            .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        if !addresses.is_empty() {
-            providers.push(Box::new(Fixed::new(addresses)));
+        for (name, mut places) in [(lookup::STATIC, fixed), (lookup::DNS, names)] {
+            places.sort();
+            places.dedup();
+            if places.is_empty() {
+                continue;
+            }
+            let detail: Vec<String> = places.iter().map(ToString::to_string).collect();
+            let line = board.add(name, detail.join(", "));
+            let ipv4 = interface.is_ipv4();
+            let lookup = lookup::start(name, places, ipv4, is_alone.clone(), line);
+            providers.push(Box::new(lookup));
         }
-        Self { providers }
+        Self {
+            providers,
+            alone,
+            board,
+        }
+    }
+
+    /// How each provider is doing.
+    pub(crate) fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// Whether the node knows nobody now.
+    pub(crate) fn set_alone(&self, alone: bool) {
+        self.alone
+            .send_if_modified(|was| std::mem::replace(was, alone) != alone);
+    }
+
+    /// Interfaces or addresses came or went.
+    pub(crate) fn network_changed(&mut self) {
+        for provider in &mut self.providers {
+            provider.network_changed();
+        }
     }
 
     /// Sends a beacon by every provider.
@@ -170,33 +226,75 @@ mod tests {
         assert_eq!(beacon(&mut green).await, b"green");
     }
 
+    async fn found(discovery: &mut Discovery) -> Find {
+        let next = discovery.next(&mut []);
+        timeout(Duration::from_secs(5), next).await.unwrap()
+    }
+
     #[tokio::test]
     async fn fixed_addresses_of_several_options_are_one_list_found_once() {
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let (a, b) = (address("127.0.0.1:7781"), address("127.0.0.1:7782"));
+        let place = |text: &str| text.parse::<PeerPlace>().unwrap();
+        let (a, b) = ("127.0.0.1:7781", "127.0.0.1:7782");
         let choices = [
-            options::Provider::Static(vec![b, a]),
-            options::Provider::Static(vec![a]),
+            options::Provider::Static(vec![place(b), place(a)]),
+            options::Provider::Static(vec![place(a)]),
         ];
         let mut discovery = Discovery::start(&choices, LOOPBACK, 17_794);
-        let found = discovery.try_next(&mut []);
         let expected = Find::Candidates {
             provider: "static",
-            addresses: vec![a, b],
+            addresses: vec![a.parse().unwrap(), b.parse().unwrap()],
         };
-        assert_eq!(found, Some(expected));
+        assert_eq!(found(&mut discovery).await, expected);
         assert_eq!(discovery.try_next(&mut []), None);
     }
 
     #[tokio::test]
-    async fn a_provider_that_cannot_start_leaves_the_others_alone() {
+    async fn a_provider_that_cannot_work_says_so_and_leaves_the_others_alone() {
         let join = options::Provider::Static(vec!["[::1]:7781".parse().unwrap()]);
         let choices = [options::Provider::Multicast, join];
         let ipv6 = "::1".parse().unwrap();
         let mut discovery = Discovery::start(&choices, ipv6, 17_795);
         assert!(matches!(
-            discovery.try_next(&mut []),
-            Some(Find::Candidates { .. })
+            found(&mut discovery).await,
+            Find::Candidates { .. }
         ));
+        let states = discovery.board().read();
+        let broken = |name| states.iter().any(|s| s.name == name && s.error.is_some());
+        assert!(broken("multicast") && !broken("static"), "{states:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_when_it_appears_and_again_when_it_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("peers");
+        let choices = [options::Provider::File(path.clone())];
+        let mut discovery = Discovery::start(&choices, LOOPBACK, 17_797);
+        let broken = || discovery.board().read()[0].error.clone();
+        let told = async {
+            while broken().is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(5), told).await.unwrap();
+        assert!(broken().unwrap().contains("peers"));
+        for content in ["127.0.0.1:1", "127.0.0.1:1\njunk\n127.0.0.1:20"] {
+            // As whoever writes such files should: whole, or not at all.
+            let draft = directory.path().join("draft");
+            std::fs::write(&draft, content).unwrap();
+            std::fs::rename(&draft, &path).unwrap();
+            let lines = content.lines().filter_map(|line| line.parse().ok());
+            let expected = Find::Candidates {
+                provider: "file",
+                addresses: lines.collect(),
+            };
+            assert_eq!(found(&mut discovery).await, expected);
+        }
+        assert!(
+            discovery.board().read()[0]
+                .error
+                .clone()
+                .unwrap()
+                .contains("line 2")
+        );
     }
 }

@@ -75,7 +75,9 @@ pub(crate) fn asked(number: u16) -> Port {
 /// `options` with these peers and no other way to find any.
 pub(crate) fn joining(options: Options, peers: &[SocketAddr]) -> Options {
     Options {
-        discovery: vec![Provider::Static(peers.to_vec())],
+        discovery: vec![Provider::Static(
+            peers.iter().copied().map(Into::into).collect(),
+        )],
         ..options
     }
 }
