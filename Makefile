@@ -4,15 +4,17 @@
 #   make test   everything a change must pass; installs what it needs
 #   make fuzz   throw bytes at the codec and the peer, FUZZ_SECONDS each (60)
 #   make shows  measure what CHANGELOG.md promises, about an hour; see bench/shows
+#   make image  a container image of the static binary, without a registry
 #   make install  the release binary into ~/.cargo/bin
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: run test install fuzz shows fmt clippy unit docs tools
+.PHONY: run test install fuzz shows fmt clippy unit docs tools static image
 
 FUZZ_SECONDS ?= 60
-SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz
+SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
+	find-10 vanish partition sick-host reject
 
 run:
 	@cargo run -p dui-cli -- up
@@ -40,6 +42,16 @@ docs:
 # Does nothing, quietly, where everything is there.
 tools:
 	@xtask/tools
+
+# Its entropy comes from the system call: an empty root has no /dev/urandom.
+static:
+	@RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"' \
+		cargo build --release --target x86_64-unknown-linux-gnu -p dui-cli
+
+image: static
+	@out="$${CARGO_TARGET_DIR:-target}"; mkdir -p "$$out/image"; \
+	cp "$$out/x86_64-unknown-linux-gnu/release/dui" "$$out/image/dui"; \
+	docker build --quiet --tag dui --file deploy/docker/Dockerfile "$$out/image"
 
 fuzz:
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz

@@ -88,6 +88,10 @@ class Node:
     def peer(self):
         return self.ready["address"]
 
+    @property
+    def client(self):
+        return self.ready["client"]
+
     def log_size(self):
         """Bytes logged so far: cheap enough to ask for while measuring."""
         try:
@@ -138,7 +142,7 @@ class Node:
         return self._request("POST", path, body)
 
     def _request(self, method, path, body=None):
-        connection = http.client.HTTPConnection(self.ready["client"], timeout=10)
+        connection = http.client.HTTPConnection(self.client, timeout=10)
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dui_node::core::Keyring;
-use dui_node::{Handle, LeaveOutcome, Node, Options, Port, bind_tcp};
+use dui_node::{Handle, LeaveOutcome, Node, Options, Port, Provider, bind_tcp};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
@@ -267,8 +267,11 @@ fn tell_move(what: &str, port: Port, bound: SocketAddr) {
 /// The ways to find others, as `--discovery` writes them.
 fn describe(options: &Options) -> String {
     let names = options.discovery.iter().map(|provider| match provider {
-        dui_node::Provider::Multicast => "multicast",
-        _ => "static",
+        Provider::Multicast => "multicast".to_owned(),
+        Provider::Broadcast => "broadcast".to_owned(),
+        Provider::Dns(place) => format!("dns:{place}"),
+        Provider::File(path) => format!("file:{}", path.display()),
+        Provider::Static(_) => "static".to_owned(),
     });
     match names.collect::<Vec<_>>().as_slice() {
         [] => "none".into(),
