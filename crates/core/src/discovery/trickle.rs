@@ -16,7 +16,8 @@ use rand_core::Rng;
 use crate::clock::Mono;
 
 const INTERVAL_MIN: Duration = Duration::from_millis(250);
-const INTERVAL_MAX: Duration = Duration::from_secs(4);
+/// Two islands that a cable joins hear of each other within about this.
+const INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// Beacons heard in an interval that make ours superfluous.
 const ENOUGH: u32 = 2;
 /// When the beacons of the start are sent.
