@@ -162,7 +162,8 @@ mod tests {
         let mut rng = ChaCha12Rng::from_seed([1; 32]);
         let mut trickle = Trickle::new(Mono::ZERO);
         let mut now = Mono::ZERO;
-        while now < Duration::from_secs(30) {
+        // Long quiet, and at the very beginning of an interval.
+        while now < Duration::from_secs(30) || trickle.ends_at < now + INTERVAL_MAX {
             now = trickle.deadline();
             trickle.on_time(now, &mut rng);
         }

@@ -17,19 +17,25 @@ use crate::wire::{MemberRecord, Subject, Verdict};
 const RELAYS: usize = 3;
 
 impl Membership {
-    /// A member acked. `from`: the id it was authenticated under.
+    /// A member acked, itself or through a relay that we had asked. `from`:
+    /// the id that the ack was authenticated under.
     pub(crate) fn hear_ack(&mut self, now: Now, seq: u32, from: NodeId) {
         let Some(probe) = self.probes.get_mut(seq) else {
             return;
         };
-        // An ack from another id at the address says nothing about the target.
-        if probe.reason.target().is_some_and(|target| target != from) {
-            return;
-        }
+        // An ack from another id at the address says nothing about the target,
+        // one from a relay does.
+        let relayed = probe.relays.contains(&from);
+        let from = match probe.reason.target() {
+            Some(target) if target != from && !relayed => return,
+            Some(target) => target,
+            None => from,
+        };
         let Some(probe) = self.probes.finish(seq) else {
             return;
         };
         if !probe.pinged_again
+            && !relayed
             && let Some(entry) = self.table.get_mut(from)
         {
             entry.measured(now.mono.saturating_sub(probe.sent_at));
@@ -252,7 +258,7 @@ impl Membership {
         };
         let relays = self.sample(RELAYS, rng, |id| id == target);
         if let Some(probe) = self.probes.get_mut(seq) {
-            probe.relays = relays.len();
+            probe.relays.clone_from(&relays);
         }
         for via in relays {
             self.acts.push_back(Act::Relay {
@@ -282,7 +288,9 @@ impl Membership {
                 }
                 let detail = format!(
                     "no answer from {} directly, through {} others ({} of them answered us) or by stream",
-                    probe.address, probe.relays, probe.nacks
+                    probe.address,
+                    probe.relays.len(),
+                    probe.nacks
                 );
                 self.table
                     .note(now, subject.id, "probe_timeout", None, detail);

@@ -101,7 +101,8 @@ pub(crate) struct Probe {
     pub(crate) sent_at: Mono,
     /// Karn: an ack after a second ping measures nothing.
     pub(crate) pinged_again: bool,
-    pub(crate) relays: usize,
+    /// Who was asked to try: an ack from them is the target's.
+    pub(crate) relays: Vec<NodeId>,
     pub(crate) nacks: usize,
     step: Step,
     due: Mono,
@@ -152,7 +153,7 @@ impl Probes {
                 address,
                 sent_at: now,
                 pinged_again: false,
-                relays: 0,
+                relays: Vec::new(),
                 nacks: 0,
                 step: Step::PingAgain,
                 due: now + reason.first_wait(unit),
