@@ -14,7 +14,7 @@ SHELL := /bin/bash
 
 FUZZ_SECONDS ?= 60
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
-	find-10 vanish partition sick-host reject
+	find-10 vanish partition sick-host reject docker image
 
 run:
 	@cargo run -p dui-cli -- up
@@ -61,7 +61,7 @@ fuzz:
 	done
 
 # All of them, even when one falls short; fails if any did.
-shows:
+shows: image
 	@short=""; \
 	for show in $(SHOWS); do bench/shows/$$show || short="$$short $$show"; done; \
 	test -z "$$short" || { echo "falls short:$$short"; exit 1; }

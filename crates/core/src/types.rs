@@ -363,6 +363,14 @@ pub enum Event {
     /// Somebody of another cluster or key was heard. At most once a minute
     /// for each distinct refusal; the counters count all.
     Refused(Refusal),
+    /// Packets to a live member stopped to get through while streams do
+    /// (`udp: false`), or get through again.
+    PathChanged {
+        /// As this node sees it.
+        member: Member,
+        /// Whether packets get through now.
+        udp: bool,
+    },
     /// An own peer address seen by others differs from the advertised one.
     AddressMismatch {
         /// What we tell others.

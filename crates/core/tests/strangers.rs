@@ -99,7 +99,7 @@ fn a_recorded_cluster_replayed_changes_nothing() {
     }
     let after = (town.peer("bo").members(), town.peer("ann").members());
     assert_eq!(before, after);
-    assert_eq!(town.events("bo").len(), told);
+    assert_eq!(town.events("bo")[told..], []);
 }
 
 #[test]

@@ -26,6 +26,12 @@ pub(crate) fn tell(event: &Event) {
         Event::Refused(refusal) => {
             tracing::warn!(target: "dui", event = "refused", reason = %refusal);
         }
+        Event::PathChanged { member, udp: false } => tracing::warn!(
+            target: "dui", event = "udp_blocked", member = %member.name, id = %member.id,
+            address = %member.address,
+            remedy = "streams are used instead; let UDP pass between the two, both ways",
+        ),
+        Event::PathChanged { member, udp: true } => tell_member("udp_restored", member),
         Event::AddressMismatch { advertised, seen } => tracing::warn!(
             target: "dui", event = "address_mismatch", %advertised, %seen,
             remedy = "pass --advertise with the address that peers see",

@@ -30,8 +30,12 @@ const DIFFERENCE_OUTLASTS: Duration = Duration::from_millis(200);
 /// A greeting that was not answered is repeated, ever more slowly.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// A greeting that is not repeated.
+const ONCE: Duration = Duration::MAX;
 /// Each second each node tries a lost peer, with probability lost / alive.
 const LOST_INTERVAL: Duration = Duration::from_secs(1);
+/// One in so many tries of a lost peer is made by stream, too.
+const STREAM_TRIES: u32 = 4;
 /// After this without anybody the first discovery window is over.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
 const GREETINGS_MAX: usize = 1_024;
@@ -54,6 +58,8 @@ pub(crate) enum Call {
     Beacon,
     /// Say hello to whoever is there.
     Greet(SocketAddr),
+    /// The same by stream: packets were not answered.
+    GreetByStream(SocketAddr),
     /// Compare views with this member.
     Compare(NodeId),
 }
@@ -118,7 +124,7 @@ impl Discovery {
             .map(|peer| peer.address)
             .collect();
         for address in latest {
-            discovery.plan(address, now, Plan::Candidate { wait: RETRY_MAX });
+            discovery.plan(address, now, Plan::Candidate { wait: ONCE });
         }
         discovery
     }
@@ -294,7 +300,9 @@ impl Discovery {
                 Plan::Candidate { wait } => {
                     calls.push(Call::Greet(address));
                     // From the longest wait on, the lost-peer rule takes over.
-                    if wait < RETRY_MAX {
+                    if wait == RETRY_MAX {
+                        calls.push(Call::GreetByStream(address));
+                    } else if wait < RETRY_MAX {
                         let next = (wait * 2).min(RETRY_MAX);
                         self.plan(address, now + wait, Plan::Candidate { wait: next });
                     }
@@ -318,15 +326,20 @@ impl Discovery {
         alive: usize,
         lives: impl FnMut(SocketAddr) -> bool,
         rng: &mut ChaCha12Rng,
-    ) -> Option<Call> {
+    ) -> Vec<Call> {
         let lost = self.lost(lives);
         self.any_lost = !lost.is_empty();
         let chosen = rng.next_u64() % (alive.max(1) as u64) < lost.len() as u64;
         if !chosen {
-            return None;
+            return Vec::new();
         }
         let pick = (rng.next_u64() % lost.len() as u64) as usize;
-        Some(Call::Greet(lost[pick]))
+        let mut calls = vec![Call::Greet(lost[pick])];
+        // Where packets are blocked and streams are not.
+        if rng.next_u32().is_multiple_of(STREAM_TRIES) {
+            calls.push(Call::GreetByStream(lost[pick]));
+        }
+        calls
     }
 
     fn plan(&mut self, address: SocketAddr, at: Mono, plan: Plan) {

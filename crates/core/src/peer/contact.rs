@@ -29,6 +29,7 @@ impl Peer {
             match call {
                 Call::Beacon => self.send_beacon(),
                 Call::Greet(address) => self.greet(address),
+                Call::GreetByStream(address) => self.greet_by_stream(address),
                 Call::Compare(id) => self.compare_with(id),
             }
         }
@@ -82,11 +83,17 @@ impl Peer {
             .table()
             .live_at(address)
             .map(|entry| entry.info.id);
+        let packet = self.hello();
+        self.send(Path::Packet(address), to, packet);
+    }
+
+    /// "Here I am, who else is there?"
+    pub(super) fn hello(&self) -> Packet {
         let mut packet = Packet::new(self.config.id);
         packet.greeting = Some(Greeting::Hello);
         packet.rumors.push(self.my_alive.clone());
         packet.digest = Some(self.digest(0));
-        self.send(Path::Packet(address), to, packet);
+        packet
     }
 
     /// Answers a hello: here we are, here are some others, and this is what

@@ -168,7 +168,10 @@ impl Peer {
         }
         match packet.greeting {
             Some(Greeting::Hello) => self.welcome(path, from),
-            Some(Greeting::Welcome) => self.introduced_to(from),
+            Some(Greeting::Welcome) => {
+                self.introduced_to(from);
+                self.answered_by_stream(path, from);
+            }
             None => {}
         }
         if let Some(seen) = packet.seen {
@@ -180,7 +183,9 @@ impl Peer {
         if let Some(seq) = packet.ack {
             if let Path::Packet(_) = path {
                 self.introduced_to(from);
+                self.answered_by_packet(from);
             }
+            self.answered_by_stream(path, from);
             self.membership.hear_ack(now, seq, from);
             self.close_probe_stream(path);
         }
@@ -237,6 +242,12 @@ impl Peer {
         answer.brief = brief;
         answer.ack = Some(seq);
         answer.digest = Some(self.digest(seq));
+        // A ping that came by packet also asks whether an ack can.
+        if let Path::Packet(address) = path
+            && self.detours.is_taken(from)
+        {
+            self.send_packet(address, Some(from), answer.clone());
+        }
         self.send(path, Some(from), answer);
     }
 

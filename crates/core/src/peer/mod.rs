@@ -6,6 +6,7 @@
 //! until `None`.
 
 mod contact;
+mod detour;
 mod inbox;
 mod leave;
 mod limits;
@@ -30,6 +31,7 @@ use crate::id::{MessageCounter, NodeId, RunId};
 use crate::membership::{Act, Membership};
 use crate::seal::Seal;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
+use detour::Detours;
 use leave::Leaving;
 use limits::{Refusals, SourceLimits};
 use outbox::Path;
@@ -66,6 +68,9 @@ pub struct Peer {
     my_alive: Rumor,
     /// Peers that are known to have a window for our present salt.
     introduced: BTreeMap<NodeId, (RunId, u64)>,
+    detours: Detours,
+    /// Of the latest call.
+    present: Mono,
     sources: SourceLimits,
     refusals: Refusals,
     mismatch_told: Option<SocketAddr>,
@@ -117,6 +122,8 @@ impl Peer {
             messages,
             my_alive: my_alive.clone(),
             introduced: BTreeMap::new(),
+            detours: Detours::default(),
+            present: now.mono,
             sources: SourceLimits::default(),
             refusals: Refusals::default(),
             mismatch_told: None,
@@ -230,6 +237,7 @@ impl Peer {
     /// Timers run on [`Input::Timeout`] only: hand in what has arrived first,
     /// lest a member is judged while its answer lies in a socket.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.present = now.mono;
         let late = self.late(now);
         // A sleep is told, and made up for, by itself.
         if late > LATE_AFTER && !matches!(input, Input::Thawed { .. }) {
@@ -349,6 +357,7 @@ impl Peer {
 
     /// Does what is due and what the parts ask for, until nothing is left.
     fn settle(&mut self, now: Now) {
+        self.present = now.mono;
         self.drain_acts(now);
         self.discover(now);
         self.synchronize(now);
@@ -406,7 +415,16 @@ impl Peer {
                 packet.digest = Some(self.digest(seq));
                 packet.ping = Some(seq);
                 packet.members.extend(accused);
-                self.send(Path::Packet(to), target, packet);
+                let (by_packet, by_stream) = match target {
+                    Some(target) => self.probe_paths(target),
+                    None => (true, false),
+                };
+                if by_stream {
+                    self.send(Path::Packet(to), target, packet.clone());
+                }
+                if by_packet {
+                    self.send_packet(to, target, packet);
+                }
             }
             Act::Relay {
                 via,
@@ -421,7 +439,7 @@ impl Peer {
                 });
                 self.send_to(via, packet);
             }
-            Act::StreamPing { to, seq, target } => self.probe_by_stream(now, to, seq, target),
+            Act::StreamPing { to, seq, target } => self.probe_by_stream(to, seq, target),
             Act::AckFor { asker, seq } => {
                 packet.ack = Some(seq);
                 self.send_to(asker, packet);
@@ -468,14 +486,17 @@ impl Peer {
                 self.sync.met_somebody(now.mono);
             }
             Event::MemberLeft(member) => {
+                self.detours.forget(member.id);
                 self.discovery.unmeet(member.id);
                 self.introduced.remove(&member.id);
             }
             Event::MemberFailed(member) => {
+                self.detours.forget(member.id);
                 self.introduced.remove(&member.id);
                 self.close_streams_of(member.id);
             }
             Event::MemberForgotten { member, reason } => {
+                self.detours.forget(member.id);
                 self.introduced.remove(&member.id);
                 self.close_streams_of(member.id);
                 if *reason != ForgetReason::Reaped {

@@ -54,27 +54,14 @@ impl Peer {
         }
     }
 
-    /// Sends along a path. `to`, if known, says whose cookie to echo.
-    pub(super) fn send(&mut self, path: Path, to: Option<NodeId>, mut packet: Packet) {
+    /// Sends along a path, or by stream to a member whom packets do not
+    /// reach. `to`, if known, says whose cookie to echo.
+    pub(super) fn send(&mut self, path: Path, to: Option<NodeId>, packet: Packet) {
         match path {
-            Path::Packet(address) => {
-                if packet.echo.is_none() {
-                    packet.echo = to.and_then(|to| self.proof_for(to));
-                }
-                let plain = packet.encode(&self.config.cluster);
-                let sealed = self.seal.seal(Channel::Packet, &plain, &mut self.rng);
-                assert!(
-                    sealed.len() <= PACKET_BYTES_MAX,
-                    "lists are packed by their room, so a packet of {} bytes is a miscount: {packet:?}",
-                    sealed.len()
-                );
-                self.counters.packets_sent += 1;
-                self.counters.bytes_sent += sealed.len() as u64;
-                self.outputs.push_back(Output::Send {
-                    to: address,
-                    bytes: sealed,
-                });
-            }
+            Path::Packet(address) => match to.filter(|to| self.detours.is_taken(*to)) {
+                Some(to) => self.send_by_detour(address, to, packet),
+                None => self.send_packet(address, to, packet),
+            },
             // The shell has made the stream private and fresh.
             Path::Stream(stream, _) => {
                 let bytes = packet.encode(&self.config.cluster);
@@ -86,6 +73,31 @@ impl Peer {
             }
             Path::Multicast(_) => {}
         }
+    }
+
+    /// Sends by packet, whether or not that gets through.
+    pub(super) fn send_packet(
+        &mut self,
+        address: SocketAddr,
+        to: Option<NodeId>,
+        mut packet: Packet,
+    ) {
+        if packet.echo.is_none() {
+            packet.echo = to.and_then(|to| self.proof_for(to));
+        }
+        let plain = packet.encode(&self.config.cluster);
+        let sealed = self.seal.seal(Channel::Packet, &plain, &mut self.rng);
+        assert!(
+            sealed.len() <= PACKET_BYTES_MAX,
+            "lists are packed by their room, so a packet of {} bytes is a miscount: {packet:?}",
+            sealed.len()
+        );
+        self.counters.packets_sent += 1;
+        self.counters.bytes_sent += sealed.len() as u64;
+        self.outputs.push_back(Output::Send {
+            to: address,
+            bytes: sealed,
+        });
     }
 
     /// Sends once to everybody who listens on the discovery sockets.

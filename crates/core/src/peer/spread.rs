@@ -199,7 +199,7 @@ impl Peer {
         if !pull_by_stream.is_empty() {
             let mut packet = Packet::new(self.config.id);
             packet.pull = group(pull_by_stream);
-            self.ask_by_stream(now, from, packet);
+            self.ask_by_stream(from, packet);
         }
     }
 

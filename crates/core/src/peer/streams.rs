@@ -52,6 +52,10 @@ impl Streams {
         self.open.get(&stream).map(|stream| stream.address)
     }
 
+    pub(super) fn is_ours(&self, stream: StreamId) -> bool {
+        self.open.get(&stream).is_some_and(|stream| stream.ours)
+    }
+
     pub(super) fn accepted(&mut self, stream: StreamId, address: SocketAddr) {
         self.open.insert(
             stream,
@@ -92,7 +96,7 @@ impl Streams {
         &mut self,
         now: Mono,
         address: SocketAddr,
-        peer: NodeId,
+        peer: Option<NodeId>,
         purpose: Purpose,
     ) -> StreamId {
         self.next += 2;
@@ -101,7 +105,7 @@ impl Streams {
             address,
             ours: true,
             purpose: Some(purpose),
-            peer: Some(peer),
+            peer,
             opened: now,
         };
         self.open.insert(id, stream);
@@ -163,12 +167,12 @@ impl Peer {
         if self.streams.ring_at.is_some_and(|at| at <= now.mono) {
             self.streams.ring_at = None;
             if self.leaving.is_none() {
-                self.adjust_ring(now);
+                self.adjust_ring();
             }
         }
     }
 
-    fn adjust_ring(&mut self, now: Now) {
+    fn adjust_ring(&mut self) {
         let wanted = successors(self.config.id, &self.membership);
         let surplus: Vec<StreamId> = self
             .streams
@@ -195,23 +199,23 @@ impl Peer {
             };
             let mut packet = Packet::new(self.config.id);
             packet.stream = Some(Purpose::Ring);
-            self.open_stream(now, address, peer, Purpose::Ring, packet);
+            self.open_stream(address, Some(peer), packet);
         }
     }
 
     /// Pings by a stream of its own: UDP may be blocked.
-    pub(super) fn probe_by_stream(&mut self, now: Now, to: SocketAddr, seq: u32, target: NodeId) {
+    pub(super) fn probe_by_stream(&mut self, to: SocketAddr, seq: u32, target: NodeId) {
         if self.streams.shorts() >= SHORT_MAX {
             return;
         }
         let mut packet = Packet::new(self.config.id);
         packet.ping = Some(seq);
         packet.stream = Some(Purpose::Probe);
-        self.open_stream(now, to, target, Purpose::Probe, packet);
+        self.open_stream(to, Some(target), packet);
     }
 
     /// Asks for what is too large for a packet.
-    pub(super) fn ask_by_stream(&mut self, now: Now, from: NodeId, mut packet: Packet) {
+    pub(super) fn ask_by_stream(&mut self, from: NodeId, mut packet: Packet) {
         let Some(entry) = self.membership.table().get(from) else {
             return;
         };
@@ -220,20 +224,44 @@ impl Peer {
         }
         let address = entry.info.address;
         packet.stream = Some(Purpose::Bulk);
-        self.open_stream(now, address, from, Purpose::Bulk, packet);
+        self.open_stream(address, Some(from), packet);
     }
 
-    fn open_stream(
-        &mut self,
-        now: Now,
-        to: SocketAddr,
-        peer: NodeId,
-        purpose: Purpose,
-        first: Packet,
-    ) {
-        let stream = self.streams.start(now.mono, to, peer, purpose);
+    fn open_stream(&mut self, to: SocketAddr, peer: Option<NodeId>, mut first: Packet) {
+        let Some(purpose) = first.stream else {
+            return;
+        };
+        let stream = self.streams.start(self.present, to, peer, purpose);
+        first.brief = false;
         self.outputs.push_back(Output::StreamOpen { stream, to });
-        self.send(Path::Stream(stream, to), Some(peer), first);
+        self.send(Path::Stream(stream, to), peer, first);
+    }
+
+    /// What would have gone by packet. A stream serves while it is used.
+    pub(super) fn send_by_detour(&mut self, to: SocketAddr, peer: NodeId, mut packet: Packet) {
+        let mut open = self.streams.open.iter_mut();
+        let kept = open.find(|(_, stream)| {
+            stream.ours && stream.purpose == Some(Purpose::Detour) && stream.peer == Some(peer)
+        });
+        if let Some((id, stream)) = kept {
+            stream.opened = self.present;
+            let path = Path::Stream(*id, stream.address);
+            self.send(path, Some(peer), packet);
+        } else if self.streams.shorts() < SHORT_MAX {
+            packet.stream = Some(Purpose::Detour);
+            self.open_stream(to, Some(peer), packet);
+        }
+    }
+
+    /// Greets by stream whom packets may not reach.
+    pub(super) fn greet_by_stream(&mut self, to: SocketAddr) {
+        if self.leaving.is_some() || to == self.config.address || self.streams.shorts() >= SHORT_MAX
+        {
+            return;
+        }
+        let mut packet = self.hello();
+        packet.stream = Some(Purpose::Bulk);
+        self.open_stream(to, None, packet);
     }
 
     /// A stream is gone. Of a ring stream that nobody said goodbye on, that is evidence.
@@ -268,7 +296,9 @@ impl Peer {
     /// A probe by stream was answered on it.
     pub(super) fn close_probe_stream(&mut self, path: Path) {
         if let Path::Stream(id, _) = path
-            && self.streams.open.get(&id).is_some_and(Stream::is_short)
+            && let Some(stream) = self.streams.open.get(&id)
+            && stream.ours
+            && stream.purpose == Some(Purpose::Probe)
         {
             self.close(id);
         }

@@ -221,7 +221,7 @@ impl Peer {
                 .copied()
                 .collect();
             if !ask.want_events.is_empty() {
-                self.ask_by_stream(now, from, ask);
+                self.ask_by_stream(from, ask);
             }
         }
     }

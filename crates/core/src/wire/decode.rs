@@ -85,6 +85,7 @@ impl Packet {
                 2 => Some(Purpose::Probe),
                 3 => Some(Purpose::Bulk),
                 4 => Some(Purpose::Goodbye),
+                5 => Some(Purpose::Detour),
                 _ => None,
             },
         })

@@ -78,6 +78,7 @@ impl Packet {
                 Some(Purpose::Probe) => 2,
                 Some(Purpose::Bulk) => 3,
                 Some(Purpose::Goodbye) => 4,
+                Some(Purpose::Detour) => 5,
             },
         }
     }

@@ -295,6 +295,8 @@ pub enum Purpose {
     Bulk,
     /// "I am closing this in good health."
     Goodbye,
+    /// What would go by packet, to a peer whom packets do not reach.
+    Detour,
 }
 
 /// "Here I am", by multicast or broadcast.

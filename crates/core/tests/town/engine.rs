@@ -178,7 +178,8 @@ impl Town {
                     return;
                 };
                 let lost = self.draw() % 100 < self.loss_percent;
-                if self.cuts.contains(&(place, target)) || lost {
+                let blocked = self.udp_cuts.contains(&(place, target));
+                if self.cuts.contains(&(place, target)) || blocked || lost {
                     return;
                 }
                 if self.residents[target].peer.is_some() {
@@ -200,7 +201,9 @@ impl Town {
             }
             Output::Beacon { bytes } => {
                 for target in 0..self.residents.len() {
-                    let reaches = self.multicast && !self.cuts.contains(&(place, target));
+                    let reaches = self.multicast
+                        && !self.cuts.contains(&(place, target))
+                        && !self.udp_cuts.contains(&(place, target));
                     if reaches && self.residents[target].peer.is_some() {
                         let bytes = bytes.clone();
                         self.later(

@@ -79,6 +79,8 @@ pub struct Town {
     /// Ends of streams: (resident, stream) to (resident, stream).
     wires: BTreeMap<(usize, StreamId), (usize, StreamId)>,
     cuts: BTreeSet<(usize, usize)>,
+    /// Where packets, and only they, are dropped.
+    udp_cuts: BTreeSet<(usize, usize)>,
     pub loss_percent: u64,
     pub latency: Duration,
     pub multicast: bool,
@@ -99,6 +101,7 @@ impl Town {
             arrivals: BTreeMap::new(),
             wires: BTreeMap::new(),
             cuts: BTreeSet::new(),
+            udp_cuts: BTreeSet::new(),
             loss_percent: 0,
             latency: Duration::from_micros(500),
             multicast: true,
@@ -147,6 +150,11 @@ impl Town {
     }
 
     pub fn move_in_with(&mut self, name: &str, cluster: &str, keys: Keyring) -> &mut Self {
+        self.reserve(name, cluster, keys).start(name)
+    }
+
+    /// An address where somebody may start later.
+    pub fn reserve(&mut self, name: &str, cluster: &str, keys: Keyring) -> &mut Self {
         let place = self.residents.len() as u16;
         let address = SocketAddr::from(([127, 0, (place >> 8) as u8 + 1, place as u8], 7781));
         let id = NodeId(u128::from(self.draw()) << 64 | u128::from(self.draw()));
@@ -164,7 +172,7 @@ impl Town {
             cluster: cluster.into(),
             wall_ahead_ms: 0,
         });
-        self.start(name)
+        self
     }
 
     /// Starts (again) with the record it has, if any. What it was told in
@@ -274,6 +282,13 @@ impl Town {
         self
     }
 
+    /// Packets from `from` to `to` are dropped; streams pass.
+    pub fn block_udp(&mut self, from: &str, to: &str) -> &mut Self {
+        let ends = (self.place(from), self.place(to));
+        self.udp_cuts.insert(ends);
+        self
+    }
+
     pub fn cut(&mut self, a: &str, b: &str) -> &mut Self {
         self.cut_one_way(a, b).cut_one_way(b, a)
     }
@@ -295,6 +310,7 @@ impl Town {
 
     pub fn heal(&mut self) -> &mut Self {
         self.cuts.clear();
+        self.udp_cuts.clear();
         self
     }
 

@@ -169,6 +169,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
             Purpose::Probe,
             Purpose::Bulk,
             Purpose::Goodbye,
+            Purpose::Detour,
         ])),
     );
     (probing, gossip, reconciliation, crash).prop_map(|(probing, gossip, reconciliation, crash)| {
