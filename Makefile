@@ -10,7 +10,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: run test install fuzz shows fmt clippy unit docs tools static image
+.PHONY: run test install fuzz shows fmt clippy unit network docs tools static image
 
 FUZZ_SECONDS ?= 60
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
@@ -23,7 +23,7 @@ install:
 	@cargo install --locked --path crates/cli
 
 # In the order in which a mistake is cheapest to hear of.
-test: tools fmt clippy unit docs
+test: tools fmt clippy unit network docs
 
 fmt:
 	@cargo fmt --all --check
@@ -34,6 +34,11 @@ clippy:
 # Includes `tidy`, the rules that no compiler checks (see xtask).
 unit:
 	@cargo nextest run --workspace
+
+# Hosts in namespaces, with the binary that `unit` has built.
+network:
+	@cargo build --quiet -p dui-cli
+	@python3 tests/network/stories.py
 
 docs:
 	@cargo test --quiet --workspace --doc

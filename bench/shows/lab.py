@@ -40,19 +40,46 @@ class CannotRun(Exception):
     """Something that the show needs is missing; says what."""
 
 
-class Show:
+class Stage:
+    """Where nodes play: their binary, a directory, and every process to be ended."""
+
+    def __init__(self, name, path=None):
+        self.processes = []
+        self.binary = path
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"dui-{name}-", dir=memory))
+
+    def key_file(self, name="key"):
+        """A fresh cluster key, as `dui keys generate` makes one."""
+        path = self.dir / name
+        path.write_text(base64.b64encode(os.urandom(32)).decode() + "\n")
+        path.chmod(0o600)
+        return path
+
+    def spawn(self, argv, log="/dev/null"):
+        """Starts a process that ends with the stage at the latest."""
+        process = Process([str(arg) for arg in argv], log)
+        self.processes.append(process)
+        return process
+
+    def end_processes(self):
+        """Ends every process by its id."""
+        for process in self.processes:
+            process.signal(signal.SIGKILL)
+        for process in self.processes:
+            process.wait(5)
+
+
+class Show(Stage):
     """One run of one show: its printed output, its processes, its verdict."""
 
     def __init__(self, name, limits):
+        super().__init__(name)
         self.name = name
         self.failures = []
-        self.processes = []
-        self.binary = None
         out = HERE / "out"
         out.mkdir(exist_ok=True)
         self._file = open(out / f"{name}.txt", "w", encoding="utf-8")
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"dui-{name}-", dir=memory))
         now = datetime.datetime.now(datetime.timezone.utc)
         self.say(f"# {name} · {now:%Y-%m-%d %H:%M:%S} UTC · commit {commit()}")
         self.say(f"# {platform.system()} {platform.release()} {platform.machine()} · "
@@ -82,22 +109,9 @@ class Show:
         if worst_max is not None:
             self.must(worst <= worst_max, f"{summary}; limit of the worst {worst_max} {unit}")
 
-    def key_file(self, name="key"):
-        """A fresh cluster key, as `dui keys generate` makes one."""
-        path = self.dir / name
-        path.write_text(base64.b64encode(os.urandom(32)).decode() + "\n")
-        path.chmod(0o600)
-        return path
-
     def cluster(self, **options):
         """An empty cluster; see `Cluster`."""
         return Cluster(self, **options)
-
-    def spawn(self, argv, log="/dev/null"):
-        """Starts a process that ends with the show at the latest."""
-        process = Process([str(arg) for arg in argv], log)
-        self.processes.append(process)
-        return process
 
     def grown(self, workers, cluster=None):
         """A sealed cluster of this many workers that all see one another."""
@@ -110,11 +124,8 @@ class Show:
         return cluster
 
     def end(self):
-        """Ends every process of the show by its id; logs stay only if it fell short."""
-        for process in self.processes:
-            process.signal(signal.SIGKILL)
-        for process in self.processes:
-            process.wait(5)
+        """Ends every process of the show; logs stay only if it fell short."""
+        self.end_processes()
         if self.failures:
             self.say(f"     logs are kept in {self.dir}")
         else:
