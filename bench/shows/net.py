@@ -14,9 +14,12 @@ What is cut is cut at the bridge, by nftables: ARP too, as with a cable.
 """
 
 import ctypes
+import json
 import os
 import pathlib
+import socket
 import subprocess
+import threading
 import time
 
 import lab
@@ -24,6 +27,7 @@ from nodes import Cluster, Node
 
 BRIDGE = "br0"
 NEW_NET = 0x40000000
+SO_RCVBUFFORCE = 33
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -85,6 +89,11 @@ class Host:
         )
         self.sh("nft", "-f", "-", stdin=flush + (f"table inet show {{\n{chains}}}\n" if rules else ""))
 
+    def mac(self):
+        """The address of its end of the cable (/sys is that of the machine, not of the host)."""
+        link = json.loads(self.sh("ip", "-json", "link", "show", "eth0"))[0]
+        return bytes.fromhex(link["address"].replace(":", ""))
+
     def unplug(self):
         """Pulls the cable: nobody is told."""
         sh("ip", "link", "set", self.port, "down")
@@ -129,11 +138,12 @@ class HostNode(Node):
 
 
 class HostCluster(Cluster):
-    """One node in each host; `wrap` turns its command into another."""
+    """One node in each host, called `label` and its number; `wrap` turns its command into another."""
 
-    def __init__(self, show, hosts, wrap=lambda argv: argv, **options):
+    def __init__(self, show, hosts, wrap=lambda argv: argv, label="h", **options):
         super().__init__(show, **options)
         self.hosts = hosts
+        self.label = label
         self.wrap = wrap
 
     def start(self, *flags, host=None, slot=None):
@@ -141,7 +151,7 @@ class HostCluster(Cluster):
         host = host or self.hosts[len(self.all)]
         slot = host.number if slot is None else slot
         argv = [self.show.binary, "run", "--log-format", "json", "--role", "worker",
-                "--bind", host.address, "--name", f"h{slot:02}"]
+                "--bind", host.address, "--name", f"{self.label}{slot:02}"]
         if self.name:
             argv += ["--cluster", self.name]
         argv += ["--key-file", self.key] if self.key else ["--insecure"]
@@ -196,6 +206,68 @@ def heal(table="part"):
 
 def ports(some):
     return "{ " + ", ".join(f'"{host.port}"' for host in some) + " }"
+
+
+class Capture:
+    """Every frame that a host sends, as the bridge gets it, until `stop`."""
+
+    OUTGOING = 4
+
+    def __init__(self):
+        self.frames = []
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        self._socket.settimeout(0.2)
+        self._going = True
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def stop(self):
+        self._going = False
+        self._thread.join()
+        self._socket.close()
+        return self.frames
+
+    def _read(self):
+        while self._going:
+            try:
+                frame, (port, _, kind, _, _) = self._socket.recvfrom(65_536)
+            except TimeoutError:
+                continue
+            # At the bridge itself and at the port it leaves by, it is seen again.
+            if kind != self.OUTGOING and BRIDGE + "p" in port:
+                self.frames.append(frame)
+
+
+def replay(frames, some):
+    """Sends captured frames to the hosts that they were for, in their order."""
+    for host in some:
+        # A captured frame may be many segments that the kernel has not cut yet.
+        sh("ip", "link", "set", host.port, "mtu", 65_535)
+        host.sh("ip", "link", "set", "eth0", "mtu", 65_535)
+    ports_of = {host.mac(): host.port for host in some}
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        for number, frame in enumerate(frames):
+            to = ports_of.get(frame[:6])
+            for port in [to] if to else list(ports_of.values()) if frame[0] & 1 else []:
+                sender.sendto(whole(frame), (port, 0))
+            if number % 50 == 49:
+                time.sleep(0.01)
+
+
+def whole(frame):
+    """The frame with its checksum: between namespaces the kernel leaves it out."""
+    if frame[12:14] != b"\x08\x00" or frame[23] not in (6, 17):
+        return frame
+    at, end = 14 + (frame[14] & 15) * 4, 14 + int.from_bytes(frame[16:18], "big")
+    place = at + (16 if frame[23] == 6 else 6)
+    body = frame[at:place] + b"\0\0" + frame[place + 2 : end]
+    pseudo = frame[26:34] + bytes([0, frame[23]]) + len(body).to_bytes(2, "big")
+    data = pseudo + body + b"\0" * (len(body) % 2)
+    total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return frame[:place] + (~total & 0xFFFF).to_bytes(2, "big") + frame[place + 2 :]
 
 
 def _enter(fd):
