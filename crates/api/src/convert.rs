@@ -17,7 +17,7 @@ pub(crate) fn member(member: &core::Member) -> api::Member {
         state: state(member.state),
         incarnation: member.incarnation.0,
         messages: member.messages.0,
-        version: member.version.clone(),
+        version: member.version.to_string(),
         tags: Default::default(),
         rtt_ms: member
             .rtt

@@ -1,6 +1,7 @@
 //! What goes into a [`Peer`](crate::Peer) and what comes out of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Mono, Timestamp};
@@ -72,7 +73,7 @@ pub struct Member {
     /// The highest message counter known of its run.
     pub messages: MessageCounter,
     /// The dui version it runs.
-    pub version: String,
+    pub version: Arc<str>,
     /// Smoothed round-trip time, once measured by this node.
     pub rtt: Option<Duration>,
     /// When `state` began, by this node's wall clock, ms since the Unix epoch.

@@ -7,7 +7,7 @@
 
 mod trickle;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -87,14 +87,14 @@ pub(crate) struct Discovery {
     me: SocketAddr,
     trickle: Trickle,
     plans: BTreeMap<SocketAddr, (Mono, Plan)>,
-    /// Peers worth remembering: latest contact first.
-    known: Vec<Known>,
+    /// Peers worth remembering: latest contact last.
+    known: VecDeque<Known>,
     known_changed: bool,
     /// Addresses that each provider names now.
     named: BTreeMap<&'static str, BTreeSet<SocketAddr>>,
     lost_at: Mono,
-    /// Whether the last look found anybody lost: only then is it worth a wake-up.
-    any_lost: bool,
+    /// Who was lost when the view had this version, unless that is out of date.
+    seen_lost: Option<(u64, Vec<SocketAddr>)>,
     caught: BTreeMap<&'static str, Catch>,
     beacon_heard: bool,
     started: Mono,
@@ -107,22 +107,17 @@ impl Discovery {
             me,
             trickle: Trickle::new(now),
             plans: BTreeMap::new(),
-            known: known.into_iter().take(KNOWN_MAX).collect(),
+            known: known.into_iter().take(KNOWN_MAX).rev().collect(),
             known_changed: false,
             named: BTreeMap::new(),
             lost_at: now + jitter,
-            any_lost: true,
+            seen_lost: None,
             caught: BTreeMap::new(),
             beacon_heard: false,
             started: now,
         };
         // Those who were there when we were last are the best hint there is.
-        let latest: Vec<SocketAddr> = discovery
-            .known
-            .iter()
-            .take(8)
-            .map(|peer| peer.address)
-            .collect();
+        let latest: Vec<SocketAddr> = discovery.known().take(8).map(|peer| peer.address).collect();
         for address in latest {
             discovery.plan(address, now, Plan::Candidate { wait: ONCE });
         }
@@ -142,8 +137,8 @@ impl Discovery {
     }
 
     /// Peers worth remembering, latest first.
-    pub(crate) fn known(&self) -> &[Known] {
-        &self.known
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().rev()
     }
 
     /// `true` once after [`Discovery::known`] changed.
@@ -220,6 +215,7 @@ impl Discovery {
     ) {
         self.catch(now, provider, addresses.iter().copied());
         let now_named: BTreeSet<SocketAddr> = addresses.into_iter().take(GREETINGS_MAX).collect();
+        self.seen_lost = None;
         let before = self.named.insert(provider, now_named.clone());
         let before = before.unwrap_or_default();
         for address in before.difference(&now_named) {
@@ -237,14 +233,17 @@ impl Discovery {
     /// A member is there, and worth remembering.
     pub(crate) fn met(&mut self, peer: Known) {
         self.plans.remove(&peer.address);
-        if self.known.first() == Some(&peer) {
+        if self.known.back() == Some(&peer) {
             return;
         }
         self.known
             .retain(|old| old.id != peer.id && old.address != peer.address);
-        self.known.insert(0, peer);
-        self.known.truncate(KNOWN_MAX);
+        if self.known.len() == KNOWN_MAX {
+            self.known.pop_front();
+        }
+        self.known.push_back(peer);
         self.known_changed = true;
+        self.seen_lost = None;
     }
 
     /// A member left or was forgotten: nobody to look for.
@@ -252,6 +251,7 @@ impl Discovery {
         let before = self.known.len();
         self.known.retain(|peer| peer.id != id);
         self.known_changed |= self.known.len() != before;
+        self.seen_lost = None;
     }
 
     // --- time ---
@@ -271,10 +271,12 @@ impl Discovery {
             .unwrap_or(beacon)
     }
 
-    /// What is due now. `lives`: whether a live member has this address.
+    /// What is due now. `version`: of the view, `lives`: whether a live member
+    /// of it has this address.
     pub(crate) fn on_time(
         &mut self,
         now: Mono,
+        version: u64,
         alive: usize,
         mut lives: impl FnMut(SocketAddr) -> bool,
         rng: &mut ChaCha12Rng,
@@ -311,7 +313,7 @@ impl Discovery {
         }
         if now >= self.lost_at {
             self.lost_at = now + LOST_INTERVAL;
-            calls.extend(self.try_lost(alive, lives, rng));
+            calls.extend(self.try_lost(version, alive, lives, rng));
         }
         calls
     }
@@ -323,22 +325,24 @@ impl Discovery {
     /// lost / alive.
     fn try_lost(
         &mut self,
+        version: u64,
         alive: usize,
         lives: impl FnMut(SocketAddr) -> bool,
         rng: &mut ChaCha12Rng,
     ) -> Vec<Call> {
-        let lost = self.lost(lives);
-        self.any_lost = !lost.is_empty();
+        let seen = self.seen_lost.take().filter(|(of, _)| *of == version);
+        let (_, lost) = seen.unwrap_or_else(|| (version, self.lost(lives)));
         let chosen = rng.next_u64() % (alive.max(1) as u64) < lost.len() as u64;
-        if !chosen {
-            return Vec::new();
+        let mut calls = Vec::new();
+        if chosen {
+            let pick = lost[(rng.next_u64() % lost.len() as u64) as usize];
+            calls.push(Call::Greet(pick));
+            // Where packets are blocked and streams are not.
+            if rng.next_u32().is_multiple_of(STREAM_TRIES) {
+                calls.push(Call::GreetByStream(pick));
+            }
         }
-        let pick = (rng.next_u64() % lost.len() as u64) as usize;
-        let mut calls = vec![Call::Greet(lost[pick])];
-        // Where packets are blocked and streams are not.
-        if rng.next_u32().is_multiple_of(STREAM_TRIES) {
-            calls.push(Call::GreetByStream(lost[pick]));
-        }
+        self.seen_lost = Some((version, lost));
         calls
     }
 
@@ -394,7 +398,7 @@ mod tests {
         assert_eq!(name("file", &[3, 4]), [at(2), at(3), at(4)]);
         assert_eq!(name("dns", &[5]), [at(3), at(4), at(5)]);
         assert_eq!(name("dns", &[]), [at(3), at(4)]);
-        let greeted = discovery.on_time(Mono::from_millis(1), 1, |_| false, &mut rng);
+        let greeted = discovery.on_time(Mono::from_millis(1), 1, 1, |_| false, &mut rng);
         assert!(!greeted.contains(&Call::Greet(at(5))), "{greeted:?}");
         assert!(greeted.contains(&Call::Greet(at(4))), "{greeted:?}");
     }

@@ -11,7 +11,7 @@
 //! (Leitão, Pereira, Rodrigues, SRDS 2007).
 
 mod events;
-pub(crate) mod rings;
+mod rings;
 mod window;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -49,7 +49,6 @@ const BUDGET_MAX: f64 = 2e6;
 struct Held {
     rumor: Rumor,
     bytes: usize,
-    heard: Mono,
     /// Members that are known to have it.
     had_by: Vec<NodeId>,
 }
@@ -70,7 +69,7 @@ pub(crate) struct Gossip {
     windows: Windows,
     held: BTreeMap<RumorId, Held>,
     bytes: usize,
-    by_age: VecDeque<RumorId>,
+    by_age: VecDeque<(Mono, RumorId)>,
     fresh: Vec<RumorId>,
     flush_at: Option<Mono>,
     repairs: BTreeMap<(Mono, RumorId), usize>,
@@ -81,9 +80,9 @@ pub(crate) struct Gossip {
 }
 
 impl Gossip {
-    pub(crate) fn new(now: Mono) -> Self {
+    pub(crate) fn new(now: Mono, me: NodeId) -> Self {
         Self {
-            rings: Rings::default(),
+            rings: Rings::new(me),
             windows: Windows::default(),
             held: BTreeMap::new(),
             bytes: 0,
@@ -115,33 +114,49 @@ impl Gossip {
         self.held.get(&id).map_or(0, |held| held.bytes)
     }
 
+    /// Whether a live member stands next to this node on a ring on which
+    /// rumors travel in full.
+    pub(crate) fn is_neighbour(&mut self, id: NodeId, live: &[NodeId]) -> bool {
+        self.rings.look(live);
+        self.rings.full().contains(&id)
+    }
+
+    // --- members ---
+
+    /// A member is live now.
+    pub(crate) fn joined(&mut self, id: NodeId) {
+        self.rings.joined(id);
+    }
+
+    /// A member is not live any more.
+    pub(crate) fn gone(&mut self, id: NodeId) {
+        self.rings.gone(id);
+    }
+
     // --- rumors ---
 
     /// Takes note of a rumor that arrived; `false` if it had before.
-    pub(crate) fn receive(&mut self, now: Mono, id: RumorId, from: Option<NodeId>) -> bool {
+    pub(crate) fn receive(&mut self, id: RumorId, from: NodeId) -> bool {
         self.pulls.remove(&id);
-        if let Some(from) = from {
-            self.had(id, from);
-        }
-        self.windows.insert(now, id)
+        self.had(id, from);
+        self.windows.insert(id)
     }
 
     /// Spreads a rumor: own, or news that arrived from `from`.
     pub(crate) fn spread(&mut self, now: Mono, rumor: Rumor, from: Option<NodeId>) {
         let id = rumor.id;
         let bytes = rumor.encoded_len();
-        self.windows.insert(now, id);
+        self.windows.insert(id);
         let held = Held {
             rumor,
             bytes,
-            heard: now,
             had_by: from.into_iter().collect(),
         };
         if self.held.insert(id, held).is_some() {
             return;
         }
         self.bytes += bytes;
-        self.by_age.push_back(id);
+        self.by_age.push_back((now, id));
         self.drop_outdated(id);
         self.fresh.push(id);
         self.repairs.insert((now + REPAIR_FIRST, id), 0);
@@ -186,14 +201,9 @@ impl Gossip {
         flush.into_iter().chain(repair).min()
     }
 
-    /// What is due now. `live` is the view of `version`.
-    pub(crate) fn on_time(
-        &mut self,
-        now: Mono,
-        version: u64,
-        me: NodeId,
-        live: &[NodeId],
-    ) -> Vec<Delivery> {
+    /// What is due now.
+    pub(crate) fn on_time(&mut self, now: Mono, live: &[NodeId]) -> Vec<Delivery> {
+        self.trim(now);
         let flush = self.flush_at.is_some_and(|at| at <= now);
         let repair = self
             .repairs
@@ -202,7 +212,7 @@ impl Gossip {
         if !flush && !repair {
             return Vec::new();
         }
-        self.rings.look(version, me, live);
+        self.rings.look(live);
         let mut deliveries = Vec::new();
         if flush {
             self.flush(now, &mut deliveries);
@@ -234,6 +244,9 @@ impl Gossip {
                     && about_itself(*id)
             })
             .collect();
+        if outdated.is_empty() {
+            return;
+        }
         self.fresh.retain(|id| !outdated.contains(id));
         self.repairs.retain(|(_, id), _| !outdated.contains(id));
     }
@@ -299,13 +312,9 @@ impl Gossip {
     }
 
     fn trim(&mut self, now: Mono) {
-        while let Some(id) = self.by_age.front().copied() {
+        while let Some((heard, id)) = self.by_age.front().copied() {
             let over = self.held.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX;
-            let old = self
-                .held
-                .get(&id)
-                .is_none_or(|held| now > held.heard + KEPT);
-            if !over && !old {
+            if !over && now <= heard + KEPT {
                 break;
             }
             self.by_age.pop_front();

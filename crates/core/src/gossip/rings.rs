@@ -7,8 +7,9 @@
 //! about log5 N. The successors on six further rings hear only of its id,
 //! later, and pull what they lack.
 //!
-//! A neighbour is found by one pass over the view, remembered until the view
-//! changes: no ring is ever stored.
+//! No ring is ever stored, only who stands next to this node on each. Who
+//! joins is compared with those; when one of them goes, one pass over the view
+//! finds who stands there now.
 
 use crate::id::NodeId;
 
@@ -17,71 +18,115 @@ pub(crate) const FULL_RINGS: usize = 3;
 /// Rings on which ids travel, to the successor, one after another.
 pub(crate) const REPAIR_RINGS: usize = 6;
 
-/// This node's neighbours in the view of `version`.
-#[derive(Debug, Default)]
+/// All rings.
+const RINGS: usize = FULL_RINGS + REPAIR_RINGS;
+
+/// Who stands next to this node on each ring.
+#[derive(Debug)]
 pub(crate) struct Rings {
-    version: Option<u64>,
+    me: NodeId,
+    next: [Next; RINGS],
+    /// A neighbour went, and nobody looked around since.
+    outdated: bool,
     full: Vec<NodeId>,
-    repair: Vec<NodeId>,
 }
 
 impl Rings {
-    /// Looks around again if the view changed. `live`: ids of live members.
-    pub(crate) fn look(&mut self, version: u64, me: NodeId, live: &[NodeId]) {
-        if self.version == Some(version) {
-            return;
-        }
-        self.version = Some(version);
-        self.full = full_neighbours(me, live);
-        self.repair.clear();
-        for ring in FULL_RINGS..FULL_RINGS + REPAIR_RINGS {
-            let (_, after) = neighbours(ring, me, live);
-            self.repair.extend(after);
+    /// Of a node that knows nobody yet.
+    pub(crate) fn new(me: NodeId) -> Self {
+        Self {
+            me,
+            next: Default::default(),
+            outdated: false,
+            full: Vec::new(),
         }
     }
 
-    /// Where rumors go in full: at most six, all different.
+    /// A member is live now.
+    pub(crate) fn joined(&mut self, id: NodeId) {
+        let mut nearer = false;
+        for (ring, next) in self.next.iter_mut().enumerate() {
+            nearer |= next.consider(ring, self.me, id) && ring < FULL_RINGS;
+        }
+        if nearer {
+            self.list_full();
+        }
+    }
+
+    /// A member is not live any more.
+    pub(crate) fn gone(&mut self, id: NodeId) {
+        self.outdated |= self.next.iter().any(|next| next.has(id));
+    }
+
+    /// Looks around again, if a neighbour went. `live`: ids of live members.
+    pub(crate) fn look(&mut self, live: &[NodeId]) {
+        if !self.outdated {
+            return;
+        }
+        self.outdated = false;
+        self.next = Default::default();
+        for id in live {
+            for (ring, next) in self.next.iter_mut().enumerate() {
+                next.consider(ring, self.me, *id);
+            }
+        }
+        self.list_full();
+    }
+
+    /// Where rumors go in full: at most six, all different. Neighbourhood is
+    /// mutual: these are also those whose neighbour this node is.
     pub(crate) fn full(&self) -> &[NodeId] {
         &self.full
     }
 
     /// Where the id goes in this step of the repair.
     pub(crate) fn repair(&self, step: usize) -> Option<NodeId> {
-        self.repair.get(step).copied()
+        self.next.get(FULL_RINGS + step)?.after.map(|(_, id)| id)
     }
-}
 
-/// Neighbours of `who` on the rings on which rumors travel in full.
-pub(crate) fn full_neighbours(who: NodeId, live: &[NodeId]) -> Vec<NodeId> {
-    let mut found = Vec::with_capacity(2 * FULL_RINGS);
-    for ring in 0..FULL_RINGS {
-        let (before, after) = neighbours(ring, who, live);
-        for id in [before, after].into_iter().flatten() {
-            if !found.contains(&id) {
-                found.push(id);
+    fn list_full(&mut self) {
+        self.full.clear();
+        for next in &self.next[..FULL_RINGS] {
+            for (_, id) in next.before.into_iter().chain(next.after) {
+                if !self.full.contains(&id) {
+                    self.full.push(id);
+                }
             }
         }
     }
-    found
 }
 
-/// Predecessor and successor of `who` on one ring, `who` itself need not be on it.
-fn neighbours(ring: usize, who: NodeId, live: &[NodeId]) -> (Option<NodeId>, Option<NodeId>) {
-    let here = place(ring, who);
-    let others = live.iter().filter(|id| **id != who);
-    let (mut before, mut after) = (None, None);
-    let (mut nearest_before, mut nearest_after) = (u64::MAX, u64::MAX);
-    for id in others {
-        let ahead = place(ring, *id).wrapping_sub(here);
-        if ahead <= nearest_after {
-            (nearest_after, after) = (ahead, Some(*id));
+/// Predecessor and successor on one ring, with how far they are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Next {
+    before: Option<(u64, NodeId)>,
+    after: Option<(u64, NodeId)>,
+}
+
+impl Next {
+    /// Takes a member that stands nearer; `true` if it does.
+    fn consider(&mut self, ring: usize, me: NodeId, id: NodeId) -> bool {
+        if id == me {
+            return false;
         }
+        let ahead = place(ring, id).wrapping_sub(place(ring, me));
         let behind = ahead.wrapping_neg();
-        if behind <= nearest_before {
-            (nearest_before, before) = (behind, Some(*id));
+        let nearer =
+            |held: Option<(u64, NodeId)>, way: u64| held.is_none_or(|(nearest, _)| way < nearest);
+        let (is_after, is_before) = (nearer(self.after, ahead), nearer(self.before, behind));
+        if is_after {
+            self.after = Some((ahead, id));
         }
+        if is_before {
+            self.before = Some((behind, id));
+        }
+        is_after || is_before
     }
-    (before, after)
+
+    fn has(&self, id: NodeId) -> bool {
+        let is = |held: Option<(u64, NodeId)>| held.is_some_and(|(_, held)| held == id);
+        is(self.before) || is(self.after)
+    }
 }
 
 /// Where an id stands on a ring: a mix of its random bits (MurmurHash3's finalizer).
@@ -103,6 +148,18 @@ mod tests {
         (1..=size)
             .map(|n| NodeId(n * 0x1234_5678_9abc_def1))
             .collect()
+    }
+
+    fn rings_of(who: NodeId, live: &[NodeId]) -> Rings {
+        let mut rings = Rings::new(who);
+        for id in live {
+            rings.joined(*id);
+        }
+        rings
+    }
+
+    fn full_neighbours(who: NodeId, live: &[NodeId]) -> Vec<NodeId> {
+        rings_of(who, live).full
     }
 
     /// Nodes reached from the first by flooding along full rings, and in how many hops.
@@ -143,6 +200,29 @@ mod tests {
             let (reached, _) = flood(&live, &dead);
             assert_eq!(reached, live.len() - dead.len(), "round {round}");
         }
+    }
+
+    #[test]
+    fn who_looks_again_only_when_a_neighbour_goes_knows_the_same_as_who_always_does() {
+        let mut live = town(60);
+        let (me, mut rings) = (live[7], rings_of(live[7], &live));
+        let mut looks = 0;
+        for step in 0..50 {
+            let gone = live.remove((step * 7) % live.len());
+            if gone == me {
+                live.push(me);
+                continue;
+            }
+            rings.gone(gone);
+            looks += usize::from(rings.outdated);
+            rings.look(&live);
+            let fresh = rings_of(me, &live);
+            assert_eq!(rings.full, fresh.full, "step {step}");
+            for step in 0..REPAIR_RINGS {
+                assert_eq!(rings.repair(step), fresh.repair(step));
+            }
+        }
+        assert!(looks > 0 && looks < 50, "{looks} looks");
     }
 
     #[test]

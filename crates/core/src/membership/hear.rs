@@ -8,6 +8,7 @@
 use rand_chacha::ChaCha12Rng;
 
 use super::probe::{Probe, Reason};
+use super::story::Fact;
 use super::suspicion;
 use super::{AHEAD_MAX_MS, Act, CLAIM_KEPT, CLAIMS_MAX, Claim, Heard, MEMBERS_MAX, Membership};
 use crate::clock::Now;
@@ -74,8 +75,7 @@ impl Membership {
             MemberState::Suspect => {
                 let doubt = entry.suspicion.as_mut().expect("a suspect has a suspicion");
                 if doubt.accuse(by) {
-                    self.table
-                        .note(now, subject.id, "accused", Some(by), String::new());
+                    self.table.note(now, subject.id, Fact::Accused(by));
                     Heard::News
                 } else {
                     Heard::Old
@@ -86,11 +86,10 @@ impl Membership {
                 self.table
                     .set_state(now, subject.id, subject.incarnation, MemberState::Suspect);
                 if let Some(entry) = self.table.get_mut(subject.id) {
-                    entry.suspicion = Some(doubt);
+                    entry.suspicion = Some(Box::new(doubt));
                 }
                 self.suspects.push(subject.id);
-                self.table
-                    .note(now, subject.id, "suspected", Some(by), String::new());
+                self.table.note(now, subject.id, Fact::Suspected(by));
                 self.tell(subject.id, Event::MemberSuspect);
                 Heard::News
             }
@@ -172,21 +171,22 @@ impl Membership {
             .table
             .get(id)
             .map(|entry| (entry.state, (entry.info.run, entry.info.address)));
-        let detail = format!("incarnation {} at {}", info.incarnation.0, info.address);
+        let (incarnation, address) = (info.incarnation, info.address);
         let process = (info.run, info.address);
         self.table.put(now, info);
         self.confirmations.remove(&id);
         self.streams_lost.remove(&id);
         self.claims.remove(&id);
         self.suspects.retain(|suspect| *suspect != id);
-        let (what, tell) = match before {
-            Some((MemberState::Suspect, _)) => ("refuted", true),
+        let alive = Fact::Alive(incarnation, address);
+        let (fact, tell) = match before {
+            Some((MemberState::Suspect, _)) => (Fact::Refuted(incarnation, address), true),
             // It refuted before we doubted it. A move, or a restart that was
             // faster than anybody's doubt, is news all the same.
-            Some((MemberState::Alive, before)) => ("alive", before != process),
-            Some((MemberState::Failed | MemberState::Left, _)) | None => ("alive", true),
+            Some((MemberState::Alive, before)) => (alive, before != process),
+            Some((MemberState::Failed | MemberState::Left, _)) | None => (alive, true),
         };
-        self.table.note(now, id, what, None, detail);
+        self.table.note(now, id, fact);
         if tell {
             self.tell(id, Event::MemberAlive);
         }
@@ -240,11 +240,16 @@ impl Membership {
         self.table
             .set_state(now, subject.id, subject.incarnation, state);
         self.stop_asking(subject.id);
-        self.table
-            .note(now, subject.id, state.as_str(), Some(by), String::new());
+        let left = state == MemberState::Left;
+        let fact = if left {
+            Fact::Left(by)
+        } else {
+            Fact::Failed(by)
+        };
+        self.table.note(now, subject.id, fact);
         self.tell(
             subject.id,
-            if state == MemberState::Left {
+            if left {
                 Event::MemberLeft
             } else {
                 Event::MemberFailed

@@ -6,6 +6,7 @@
 //!
 //! Sources: SWIM (Das et al., DSN 2002); Lifeguard (arXiv:1707.00788).
 
+mod addresses;
 mod awareness;
 mod confirm;
 mod hear;
@@ -13,6 +14,7 @@ mod observe;
 mod probe;
 mod retired;
 mod schedule;
+mod story;
 mod suspicion;
 mod table;
 
@@ -32,7 +34,7 @@ use confirm::Confirmation;
 use probe::{Probe, Probes, Reason};
 use retired::Retired;
 use schedule::Schedule;
-pub(crate) use table::{Entry, Table};
+pub(crate) use table::{Change, Entry, Table};
 
 /// Members listed at most, in any state.
 const MEMBERS_MAX: usize = 65_536;
@@ -199,6 +201,11 @@ impl Membership {
             .info
     }
 
+    /// Who joined the live members, or went from them, since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        self.table.take_changes()
+    }
+
     pub(crate) fn awareness(&self) -> u32 {
         self.awareness.score()
     }
@@ -232,18 +239,22 @@ impl Membership {
         mut skip: impl FnMut(NodeId) -> bool,
     ) -> Vec<NodeId> {
         let live = self.table.live();
-        let mut pool: Vec<NodeId> = live
-            .iter()
-            .copied()
-            .filter(|id| *id != self.me && !skip(*id))
-            .collect();
-        let count = count.min(pool.len());
-        for place in 0..count {
-            let pick = place + (rng.next_u64() % (pool.len() - place) as u64) as usize;
-            pool.swap(place, pick);
+        let mut found = Vec::with_capacity(count.min(live.len()));
+        // Fisher–Yates, of which only the places that were swapped are kept.
+        let mut swapped: BTreeMap<usize, usize> = BTreeMap::new();
+        for place in 0..live.len() {
+            if found.len() == count {
+                break;
+            }
+            let pick = place + (rng.next_u64() % (live.len() - place) as u64) as usize;
+            let here = swapped.get(&place).copied().unwrap_or(place);
+            let drawn = swapped.insert(pick, here).unwrap_or(pick);
+            let id = live[drawn];
+            if id != self.me && !skip(id) {
+                found.push(id);
+            }
         }
-        pool.truncate(count);
-        pool
+        found
     }
 
     /// The next thing to do.
@@ -284,6 +295,13 @@ impl Membership {
         self.retired.forget(id);
         self.drop_member(id, ForgetReason::Operator);
         Ok((member, subject))
+    }
+
+    /// A member has, or lost, a window for a salt of ours.
+    pub(crate) fn set_introduced(&mut self, id: NodeId, salt: u16) {
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.introduced = salt;
+        }
     }
 
     /// Our own message counter rose.
@@ -437,8 +455,8 @@ impl Membership {
         self.claims.retain(|_, claim| claim.expires > now.mono);
         let mut gone: Vec<(u64, NodeId, MemberState)> = self
             .table
-            .iter()
-            .filter(|entry| !entry.is_live() && entry.info.id != self.me)
+            .gone()
+            .filter(|entry| entry.info.id != self.me)
             .map(|entry| (entry.since_ms, entry.info.id, entry.state))
             .collect();
         gone.sort_unstable();

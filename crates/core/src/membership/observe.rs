@@ -7,6 +7,7 @@ use rand_core::Rng;
 
 use super::confirm::{Confirmation, Outcome};
 use super::probe::{self, Reason, Step};
+use super::story::Fact;
 use super::{Act, Membership};
 use crate::clock::Now;
 use crate::id::NodeId;
@@ -142,8 +143,7 @@ impl Membership {
             && let Some(entry) = self.table.live_at(address)
         {
             let id = entry.info.id;
-            self.table
-                .note(now, id, "refused", None, format!("by {address}"));
+            self.table.note(now, id, Fact::Refused(address));
             self.question(now, id, rng);
         }
         self.judge_confirmations(now, rng);
@@ -155,8 +155,7 @@ impl Membership {
             return;
         };
         self.streams_lost.insert(id, entry.info.incarnation);
-        self.table
-            .note(now, id, "stream_ended", None, "without goodbye".into());
+        self.table.note(now, id, Fact::StreamEnded);
         self.question(now, id, rng);
         self.judge_confirmations(now, rng);
     }
@@ -184,7 +183,7 @@ impl Membership {
         let entry = reason.target().and_then(|target| self.table.get(target));
         let unit = self
             .awareness
-            .scale(probe::unit(entry.and_then(|entry| entry.rtt)));
+            .scale(probe::unit(entry.and_then(super::Entry::rtt)));
         if self.leaving || !self.probes.start(now.mono, seq, reason, address, unit) {
             return;
         }
@@ -286,14 +285,12 @@ impl Membership {
                 if probe.nacks == 0 {
                     self.awareness.worse();
                 }
-                let detail = format!(
-                    "no answer from {} directly, through {} others ({} of them answered us) or by stream",
-                    probe.address,
-                    probe.relays.len(),
-                    probe.nacks
-                );
-                self.table
-                    .note(now, subject.id, "probe_timeout", None, detail);
+                let fact = Fact::ProbeTimeout {
+                    address: probe.address,
+                    relays: probe.relays.len() as u8,
+                    nacks: u8::try_from(probe.nacks).unwrap_or(u8::MAX),
+                };
+                self.table.note(now, subject.id, fact);
                 self.accuse(now, subject);
             }
             Reason::Confirm(subject) => {
@@ -380,13 +377,11 @@ impl Membership {
                 }
                 Outcome::Alive => {
                     self.confirmations.remove(&id);
-                    self.table
-                        .note(now, id, "answered", None, "no crash".into());
+                    self.table.note(now, id, Fact::Answered);
                 }
                 Outcome::Crashed => {
                     self.confirmations.remove(&id);
-                    let detail = "refused this node and every witness asked";
-                    self.table.note(now, id, "crashed", None, detail.into());
+                    self.table.note(now, id, Fact::Crashed);
                     if self.hear_failed(now, subject, self.me) == super::Heard::News {
                         self.acts.push_back(Act::Declare(vec![subject]));
                     }

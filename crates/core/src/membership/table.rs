@@ -5,42 +5,59 @@
 //! member itself goes back, by raising it. The view fingerprint is the sum of
 //! a hash of (id, incarnation) over members that are not failed or left:
 //! independent of order, of suspicion and of who is asked.
+//!
+//! Live members lie side by side, sorted by id: the view that probing, rings
+//! and reconciliation work on. A cluster of thousands is thousands of entries
+//! on each node, so an entry is small: see the test at the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::Addresses;
+use super::story::{Fact, Line, Story};
 use super::suspicion::Suspicion;
 use crate::clock::Now;
 use crate::id::{Incarnation, NodeId};
-use crate::reconcile::Fingerprint;
+use crate::reconcile::{self, Fingerprint, Key};
 use crate::types::{Member, MemberState, WhyEntry};
-use crate::wire::{MemberInfo, Subject, member_key};
+use crate::wire::{MemberInfo, Subject, member_key, member_of_key};
 
-/// Things remembered of each member for `dui why`.
-const STORY_MAX: usize = 16;
+/// Version texts that members share: more than that many run side by side
+/// during no upgrade.
+const VERSIONS_SHARED: usize = 8;
 
 /// One member.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) info: MemberInfo,
-    pub(crate) state: MemberState,
     pub(crate) since_ms: u64,
-    pub(crate) rtt: Option<Duration>,
     /// Present exactly while `state` is suspect.
-    pub(crate) suspicion: Option<Suspicion>,
-    story: VecDeque<WhyEntry>,
+    pub(crate) suspicion: Option<Box<Suspicion>>,
+    story: Story,
+    /// Smoothed round trip in microseconds; 0: not measured yet.
+    rtt_us: u32,
+    /// Names the salt of ours that it has a window for; 0: none. What names
+    /// mean is the parent's business.
+    pub(crate) introduced: u16,
+    pub(crate) state: MemberState,
+    /// Nothing happened since it came: `info` and `since_ms` are its story.
+    arrived: bool,
 }
 
 impl Entry {
     fn new(now: Now, info: MemberInfo) -> Self {
         Self {
             info,
-            state: MemberState::Alive,
             since_ms: now.wall_ms,
-            rtt: None,
             suspicion: None,
-            story: VecDeque::new(),
+            story: Story::default(),
+            rtt_us: 0,
+            introduced: 0,
+            state: MemberState::Alive,
+            arrived: false,
         }
     }
 
@@ -53,16 +70,25 @@ impl Entry {
 
     /// Alive or suspect: counts as part of the cluster.
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.state, MemberState::Alive | MemberState::Suspect)
+        is_live(self.state)
     }
 
+    /// What happened to it, oldest first.
     pub(crate) fn story(&self) -> Vec<WhyEntry> {
-        self.story.iter().cloned().collect()
+        let arrival = self.arrived.then(|| self.arrival().told());
+        arrival.into_iter().chain(self.story.told()).collect()
+    }
+
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        (self.rtt_us > 0).then(|| Duration::from_micros(self.rtt_us.into()))
     }
 
     /// Jacobson's estimator with gain 1/8 (RFC 6298).
     pub(crate) fn measured(&mut self, sample: Duration) {
-        self.rtt = Some(self.rtt.map_or(sample, |old| (old * 7 + sample) / 8));
+        let smoothed = self.rtt().map_or(sample, |old| (old * 7 + sample) / 8);
+        self.rtt_us = u32::try_from(smoothed.as_micros())
+            .unwrap_or(u32::MAX)
+            .max(1);
     }
 
     pub(crate) fn snapshot(&self) -> Member {
@@ -76,46 +102,137 @@ impl Entry {
             incarnation: self.info.incarnation,
             messages: self.info.messages,
             version: self.info.version.clone(),
-            rtt: self.rtt,
+            rtt: self.rtt(),
             since_ms: self.since_ms,
         }
+    }
+
+    fn arrival(&self) -> Line {
+        Line {
+            at_ms: self.since_ms,
+            fact: Fact::Alive(self.info.incarnation, self.info.address),
+        }
+    }
+
+    fn note(&mut self, line: Line) {
+        if self.story.is_empty() && !self.arrived && line == self.arrival() {
+            self.arrived = true;
+        } else {
+            self.keep_arrival();
+            self.story.push(line);
+        }
+    }
+
+    /// What tells of its arrival is about to change.
+    fn keep_arrival(&mut self) {
+        if self.arrived {
+            self.arrived = false;
+            self.story.push(self.arrival());
+        }
+    }
+
+    /// It says something new about itself.
+    fn renew(&mut self, now: Now, info: MemberInfo) {
+        self.keep_arrival();
+        if self.state != MemberState::Alive {
+            self.since_ms = now.wall_ms;
+        }
+        if self.info.address != info.address {
+            self.rtt_us = 0;
+        }
+        if self.info.run != info.run {
+            self.introduced = 0;
+        }
+        self.info = info;
+        self.state = MemberState::Alive;
+        self.suspicion = None;
+    }
+
+    fn set_state(&mut self, now: Now, incarnation: Incarnation, state: MemberState) {
+        self.keep_arrival();
+        self.info.incarnation = incarnation;
+        self.state = state;
+        self.since_ms = now.wall_ms;
+        self.suspicion = None;
+        if !self.is_live() {
+            self.introduced = 0;
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        reconcile::hash(&member_key(self.subject()))
     }
 }
 
 /// All members, this node included.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    entries: BTreeMap<NodeId, Entry>,
-    /// Ids of live members, sorted: the view that probing and rings work on.
+    /// Ids of live members, sorted, and at the same places the hashes of their
+    /// keys and their entries.
     live: Vec<NodeId>,
-    fingerprint: Fingerprint,
+    hashes: Vec<u64>,
+    #[expect(
+        clippy::vec_box,
+        reason = "who joins pushes 8 bytes aside for each member behind it, not 176"
+    )]
+    entries: Vec<Box<Entry>>,
+    /// Members that failed or left.
+    gone: BTreeMap<NodeId, Box<Entry>>,
+    addresses: Addresses,
+    /// Sum of `hashes`.
+    fingerprint: u64,
     version: u64,
+    changes: Vec<Change>,
+    versions: Vec<Arc<str>>,
+}
+
+/// Who joined the live members, or went from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Joined(NodeId),
+    Gone(NodeId),
 }
 
 impl Table {
     pub(crate) fn get(&self, id: NodeId) -> Option<&Entry> {
-        self.entries.get(&id)
+        match self.live.binary_search(&id) {
+            Ok(place) => Some(&self.entries[place]),
+            Err(_) => self.gone.get(&id).map(Box::as_ref),
+        }
     }
 
     /// The only member whose id begins as `id` does; `None`: none, or several.
     pub(crate) fn by_prefix(&self, id: NodeId) -> Option<NodeId> {
-        let last = NodeId(id.0 | u128::from(u64::MAX));
-        let mut same = self.entries.range(id..=last).map(|(id, _)| *id);
-        same.next().filter(|_| same.next().is_none())
+        let mut same = self.between(id, NodeId(id.0 | u128::from(u64::MAX)));
+        same.next()
+            .filter(|_| same.next().is_none())
+            .map(|entry| entry.info.id)
     }
 
-    /// For fields that the view does not depend on; state and incarnation
-    /// change through [`Table::set_state`] and [`Table::put`] only.
+    /// For fields that the view does not depend on; state, incarnation and
+    /// address change through [`Table::set_state`] and [`Table::put`] only.
     pub(crate) fn get_mut(&mut self, id: NodeId) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+        match self.live.binary_search(&id) {
+            Ok(place) => Some(&mut self.entries[place]),
+            Err(_) => self.gone.get_mut(&id).map(Box::as_mut),
+        }
     }
 
+    /// Live members, sorted by id, then the others, sorted by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries
+            .iter()
+            .chain(self.gone.values())
+            .map(|entry| &**entry)
+    }
+
+    /// Members that failed or left, sorted by id.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &Entry> {
+        self.gone.values().map(Box::as_ref)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.live.len() + self.gone.len()
     }
 
     /// Ids of live members, sorted.
@@ -123,57 +240,54 @@ impl Table {
         &self.live
     }
 
-    /// Rises whenever [`Table::live`] or the fingerprint changed.
+    /// Rises whenever [`Table::live`], an address or the fingerprint changed.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
     /// Fingerprint of the view.
     pub(crate) fn fingerprint(&self) -> u64 {
-        self.fingerprint.sum
+        self.fingerprint
+    }
+
+    /// What happened to [`Table::live`] since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Members listed at an address other than this id.
     pub(crate) fn others_at(&self, address: SocketAddr, id: NodeId) -> Vec<NodeId> {
-        self.iter()
-            .filter(|entry| entry.info.address == address && entry.info.id != id)
-            .map(|entry| entry.info.id)
-            .collect()
+        let others = self.at(address).map(|entry| entry.info.id);
+        others.filter(|other| *other != id).collect()
     }
 
     /// A live member at this address.
     pub(crate) fn live_at(&self, address: SocketAddr) -> Option<&Entry> {
-        self.iter()
-            .find(|entry| entry.info.address == address && entry.is_live())
+        self.at(address).find(|entry| entry.is_live())
     }
 
     /// A member says something new about itself: it is alive in this incarnation.
-    pub(crate) fn put(&mut self, now: Now, info: MemberInfo) {
-        let id = info.id;
-        match self.entries.get_mut(&id) {
-            Some(entry) => {
-                let moved = entry.info.address != info.address;
-                let back = entry.state != MemberState::Alive;
-                let was_live = entry.is_live();
-                let old = entry.subject();
-                entry.info = info;
-                entry.state = MemberState::Alive;
-                entry.suspicion = None;
-                if back {
-                    entry.since_ms = now.wall_ms;
-                }
-                if moved {
-                    entry.rtt = None;
-                }
-                if was_live {
-                    self.discount(old);
-                }
+    pub(crate) fn put(&mut self, now: Now, mut info: MemberInfo) {
+        info.version = self.shared(info.version);
+        let (id, address) = (info.id, info.address);
+        let before = self.get(id).map(|entry| entry.info.address);
+        if before != Some(address) {
+            if let Some(before) = before {
+                self.addresses.remove(before, id);
             }
-            None => {
-                self.entries.insert(id, Entry::new(now, info));
-            }
+            self.addresses.insert(address, id);
         }
-        self.count(id);
+        match (self.live.binary_search(&id), self.gone.remove(&id)) {
+            (Ok(place), _) => {
+                self.entries[place].renew(now, info);
+                self.rehash(place);
+            }
+            (Err(place), Some(mut entry)) => {
+                entry.renew(now, info);
+                self.join(place, entry);
+            }
+            (Err(place), None) => self.join(place, Box::new(Entry::new(now, info))),
+        }
     }
 
     /// Belief moves on. `incarnation` is at least the one held.
@@ -184,68 +298,139 @@ impl Table {
         incarnation: Incarnation,
         state: MemberState,
     ) {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        let (old, was_live) = (entry.subject(), entry.is_live());
-        entry.info.incarnation = incarnation;
-        entry.state = state;
-        entry.since_ms = now.wall_ms;
-        entry.suspicion = None;
-        let is_live = entry.is_live();
-        if was_live {
-            self.discount(old);
-        }
-        if is_live {
-            self.count(id);
+        match self.live.binary_search(&id) {
+            Ok(place) => {
+                self.entries[place].set_state(now, incarnation, state);
+                if is_live(state) {
+                    self.rehash(place);
+                } else {
+                    let entry = self.part(place);
+                    self.gone.insert(id, entry);
+                }
+            }
+            Err(place) => {
+                let Some(mut entry) = self.gone.remove(&id) else {
+                    return;
+                };
+                entry.set_state(now, incarnation, state);
+                if is_live(state) {
+                    self.join(place, entry);
+                } else {
+                    self.gone.insert(id, entry);
+                }
+            }
         }
     }
 
-    pub(crate) fn remove(&mut self, id: NodeId) -> Option<Entry> {
-        let entry = self.entries.remove(&id)?;
-        if entry.is_live() {
-            self.discount(entry.subject());
-        }
+    pub(crate) fn remove(&mut self, id: NodeId) -> Option<Box<Entry>> {
+        let entry = match self.live.binary_search(&id) {
+            Ok(place) => self.part(place),
+            Err(_) => self.gone.remove(&id)?,
+        };
+        self.addresses.remove(entry.info.address, id);
         Some(entry)
     }
 
-    pub(crate) fn note(
-        &mut self,
-        now: Now,
-        id: NodeId,
-        what: &'static str,
-        by: Option<NodeId>,
-        detail: String,
-    ) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            if entry.story.len() == STORY_MAX {
-                entry.story.pop_front();
-            }
-            entry.story.push_back(WhyEntry {
-                at_ms: now.wall_ms,
-                what,
-                by,
-                detail,
-            });
+    pub(crate) fn note(&mut self, now: Now, id: NodeId, fact: Fact) {
+        let at_ms = now.wall_ms;
+        if let Some(entry) = self.get_mut(id) {
+            entry.note(Line { at_ms, fact });
         }
     }
 
-    fn count(&mut self, id: NodeId) {
-        let subject = self.entries[&id].subject();
-        self.fingerprint.add(&member_key(subject));
-        if let Err(place) = self.live.binary_search(&id) {
-            self.live.insert(place, id);
-        }
+    // --- helpers ---
+
+    fn join(&mut self, place: usize, entry: Box<Entry>) {
+        let hash = entry.hash();
+        self.changes.push(Change::Joined(entry.info.id));
+        self.live.insert(place, entry.info.id);
+        self.hashes.insert(place, hash);
+        self.entries.insert(place, entry);
+        self.fingerprint = self.fingerprint.wrapping_add(hash);
         self.version += 1;
     }
 
-    fn discount(&mut self, subject: Subject) {
-        self.fingerprint.remove(&member_key(subject));
-        if let Ok(place) = self.live.binary_search(&subject.id) {
-            self.live.remove(place);
-        }
+    fn part(&mut self, place: usize) -> Box<Entry> {
+        self.changes.push(Change::Gone(self.live.remove(place)));
+        self.fingerprint = self.fingerprint.wrapping_sub(self.hashes.remove(place));
+        self.version += 1;
+        self.entries.remove(place)
+    }
+
+    fn rehash(&mut self, place: usize) {
+        let hash = self.entries[place].hash();
+        let old = std::mem::replace(&mut self.hashes[place], hash);
+        self.fingerprint = self.fingerprint.wrapping_sub(old).wrapping_add(hash);
         self.version += 1;
     }
+
+    fn at(&self, address: SocketAddr) -> impl Iterator<Item = &Entry> {
+        let candidates = self.addresses.at(address);
+        candidates
+            .flat_map(|(lowest, highest)| self.between(lowest, highest))
+            .filter(move |entry| entry.info.address == address)
+    }
+
+    fn between(&self, lowest: NodeId, highest: NodeId) -> impl Iterator<Item = &Entry> {
+        let first = self.live.partition_point(|id| *id < lowest);
+        let live = self.entries[first..]
+            .iter()
+            .take_while(move |entry| entry.info.id <= highest);
+        let gone = self.gone.range(lowest..=highest).map(|(_, entry)| entry);
+        live.chain(gone).map(|entry| &**entry)
+    }
+
+    /// One text for all members that run the same version.
+    fn shared(&mut self, version: Arc<str>) -> Arc<str> {
+        if let Some(known) = self.versions.iter().find(|known| **known == version) {
+            return known.clone();
+        }
+        if self.versions.len() == VERSIONS_SHARED {
+            self.versions.remove(0);
+        }
+        self.versions.push(version.clone());
+        version
+    }
+
+    fn key(&self, place: usize) -> Key {
+        member_key(self.entries[place].subject())
+    }
+
+    fn within(&self, lo: &Key, hi: &Key) -> Range<usize> {
+        let (lo_id, hi_id) = (member_of_key(lo).id, member_of_key(hi).id);
+        let mut start = self.live.partition_point(|id| *id < lo_id);
+        if self.live.get(start) == Some(&lo_id) && self.key(start) < *lo {
+            start += 1;
+        }
+        let mut end = self.live.partition_point(|id| *id <= hi_id);
+        if end > 0 && self.live[end - 1] == hi_id && self.key(end - 1) > *hi {
+            end -= 1;
+        }
+        start..end.max(start)
+    }
+}
+
+/// Live members by id and incarnation.
+impl reconcile::Set for Table {
+    fn fingerprint(&self, lo: &Key, hi: &Key) -> Fingerprint {
+        let hashes = &self.hashes[self.within(lo, hi)];
+        Fingerprint {
+            count: hashes.len() as u64,
+            sum: hashes.iter().fold(0, |sum, hash| sum.wrapping_add(*hash)),
+        }
+    }
+
+    fn nth(&self, lo: &Key, hi: &Key, n: usize) -> Option<Key> {
+        self.within(lo, hi).nth(n).map(|place| self.key(place))
+    }
+
+    fn keys(&self, lo: &Key, hi: &Key) -> impl Iterator<Item = Key> {
+        self.within(lo, hi).map(|place| self.key(place))
+    }
+}
+
+fn is_live(state: MemberState) -> bool {
+    matches!(state, MemberState::Alive | MemberState::Suspect)
 }
 
 #[cfg(test)]
@@ -269,13 +454,20 @@ mod tests {
                 name: "ann".parse().expect("a name"),
                 role: Role::Worker,
                 address: SocketAddr::from(([127, 0, 0, 1], 7781)),
-                version: String::new(),
+                version: "".into(),
                 cookie: 0,
                 messages: MessageCounter(1),
             };
             table.put(now, info);
         }
         table
+    }
+
+    /// On a node among N members, times N.
+    #[test]
+    fn an_entry_is_small() {
+        let entry = size_of::<Entry>();
+        assert!(entry <= 176, "{entry} bytes");
     }
 
     #[test]

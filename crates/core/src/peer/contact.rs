@@ -21,11 +21,9 @@ impl Peer {
         }
         let table = self.membership.table();
         let lives = |address| table.live_at(address).is_some();
-        let alive = table.live().len();
-        for call in self
-            .discovery
-            .on_time(now.mono, alive, lives, &mut self.rng)
-        {
+        let (version, alive) = (table.version(), table.live().len());
+        let discovery = &mut self.discovery;
+        for call in discovery.on_time(now.mono, version, alive, lives, &mut self.rng) {
             match call {
                 Call::Beacon => self.send_beacon(),
                 Call::Greet(address) => self.greet(address),

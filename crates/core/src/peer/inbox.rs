@@ -255,7 +255,7 @@ impl Peer {
     /// they are strangers (or a copy of us), what they dropped was a hello: say
     /// it again.
     fn answer_challenge(&mut self, path: Path, from: NodeId, cookie: u64) {
-        self.introduced.remove(&from);
+        self.membership.set_introduced(from, 0);
         let mut answer = Packet::new(self.config.id);
         answer.echo = Some(cookie);
         let unwanted = self.leaving.is_some() || self.membership.is_forgotten(from);

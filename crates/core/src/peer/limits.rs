@@ -10,28 +10,55 @@ use crate::clock::Mono;
 /// Packets per second taken from one source, and at once.
 const RATE_PER_SECOND: f64 = 4_000.0;
 const BURST: f64 = 8_000.0;
-/// Sources remembered; who was quiet for a second is forgotten first.
+/// Sources remembered.
 const SOURCES_MAX: usize = 4_096;
-const QUIET: Duration = Duration::from_secs(1);
+/// Below so many nobody looks whose bucket is full again.
+const SOURCES_FEW: usize = 64;
+/// When all are remembered that may be, that look is worth its time so often.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// A distinct refusal is told once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 const REFUSALS_MAX: usize = 256;
 
-/// A token bucket per source address.
-#[derive(Debug, Default)]
+/// A token bucket per source address. One that is full again says no more
+/// than none, so it goes: a node of thousands hears a few of them a second.
+#[derive(Debug)]
 pub(super) struct SourceLimits {
-    buckets: BTreeMap<SocketAddr, (f64, Mono)>,
+    buckets: BTreeMap<SocketAddr, Bucket>,
+    /// With so many it is time to tidy.
+    room: usize,
     tidied: Mono,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Mono,
+}
+
+impl Bucket {
+    fn tokens(&self, now: Mono) -> f64 {
+        let earned = now.saturating_sub(self.at).as_secs_f64() * RATE_PER_SECOND;
+        (self.tokens + earned).min(BURST)
+    }
+}
+
+impl Default for SourceLimits {
+    fn default() -> Self {
+        Self {
+            buckets: BTreeMap::new(),
+            room: SOURCES_FEW,
+            tidied: Mono::ZERO,
+        }
+    }
 }
 
 impl SourceLimits {
     /// Whether one more packet from there is taken now.
     pub(super) fn admit(&mut self, now: Mono, from: SocketAddr) -> bool {
-        if self.buckets.len() >= SOURCES_MAX && !self.buckets.contains_key(&from) {
-            if now.saturating_sub(self.tidied) >= QUIET {
-                self.tidied = now;
-                self.buckets
-                    .retain(|_, (_, at)| now.saturating_sub(*at) < QUIET);
+        if self.buckets.len() >= self.room && !self.buckets.contains_key(&from) {
+            if self.room < SOURCES_MAX || now.saturating_sub(self.tidied) >= TIDY_EVERY {
+                self.tidy(now);
             }
             // So many sources are made up, and a limit for each stops nobody
             // who makes up more. Members that are quiet for a second between
@@ -40,15 +67,24 @@ impl SourceLimits {
                 return true;
             }
         }
-        let (tokens, at) = self.buckets.entry(from).or_insert((BURST, now));
-        let earned = now.saturating_sub(*at).as_secs_f64() * RATE_PER_SECOND;
-        *tokens = (*tokens + earned).min(BURST);
-        *at = now;
-        if *tokens < 1.0 {
+        let full = Bucket {
+            tokens: BURST,
+            at: now,
+        };
+        let bucket = self.buckets.entry(from).or_insert(full);
+        bucket.tokens = bucket.tokens(now);
+        bucket.at = now;
+        if bucket.tokens < 1.0 {
             return false;
         }
-        *tokens -= 1.0;
+        bucket.tokens -= 1.0;
         true
+    }
+
+    fn tidy(&mut self, now: Mono) {
+        self.tidied = now;
+        self.buckets.retain(|_, bucket| bucket.tokens(now) < BURST);
+        self.room = (2 * self.buckets.len()).clamp(SOURCES_FEW, SOURCES_MAX);
     }
 }
 
@@ -100,6 +136,19 @@ mod tests {
             );
         }
         assert!(limits.buckets.len() <= SOURCES_MAX);
+    }
+
+    #[test]
+    fn who_has_been_quiet_is_not_remembered() {
+        let mut limits = SourceLimits::default();
+        for n in 0..4_000 {
+            limits.admit(Mono::from_millis(100 * u64::from(n)), source(n + 1));
+        }
+        assert!(
+            limits.buckets.len() <= SOURCES_FEW,
+            "{}",
+            limits.buckets.len()
+        );
     }
 
     #[test]

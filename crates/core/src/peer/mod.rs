@@ -17,7 +17,7 @@ mod sync;
 
 pub use crate::types::*;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use rand_core::SeedableRng;
 use crate::clock::{HybridClock, Mono, Now};
 use crate::discovery::Discovery;
 use crate::gossip::{EventLog, Gossip};
-use crate::id::{MessageCounter, NodeId, RunId};
+use crate::id::{MessageCounter, NodeId};
 use crate::membership::{Act, Membership};
 use crate::seal::Seal;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
@@ -66,8 +66,6 @@ pub struct Peer {
     /// Counts own rumors; the last one that says that we are alive.
     messages: MessageCounter,
     my_alive: Rumor,
-    /// Peers that are known to have a window for our present salt.
-    introduced: BTreeMap<NodeId, (RunId, u64)>,
     detours: Detours,
     /// Of the latest call.
     present: Mono,
@@ -94,7 +92,7 @@ impl Peer {
             name: config.name.clone(),
             role: config.role,
             address: config.address,
-            version: truncated(&config.version, wire::VERSION_BYTES_MAX),
+            version: truncated(&config.version, wire::VERSION_BYTES_MAX).into(),
             cookie: cookie(&seal),
             messages,
         };
@@ -113,7 +111,7 @@ impl Peer {
             clock: HybridClock::default(),
             seal,
             membership,
-            gossip: Gossip::new(now.mono),
+            gossip: Gossip::new(now.mono, config.id),
             log: EventLog::default(),
             discovery,
             sync: Sync::new(),
@@ -121,7 +119,6 @@ impl Peer {
             leaving: None,
             messages,
             my_alive: my_alive.clone(),
-            introduced: BTreeMap::new(),
             detours: Detours::default(),
             present: now.mono,
             sources: SourceLimits::default(),
@@ -488,16 +485,13 @@ impl Peer {
             Event::MemberLeft(member) => {
                 self.detours.forget(member.id);
                 self.discovery.unmeet(member.id);
-                self.introduced.remove(&member.id);
             }
             Event::MemberFailed(member) => {
                 self.detours.forget(member.id);
-                self.introduced.remove(&member.id);
                 self.close_streams_of(member.id);
             }
             Event::MemberForgotten { member, reason } => {
                 self.detours.forget(member.id);
-                self.introduced.remove(&member.id);
                 self.close_streams_of(member.id);
                 if *reason != ForgetReason::Reaped {
                     self.discovery.unmeet(member.id);
@@ -525,7 +519,7 @@ impl Peer {
         self.persist_at = None;
         self.outputs.push_back(Output::Persist(Record {
             incarnation: self.membership.myself().incarnation,
-            known: self.discovery.known().to_vec(),
+            known: self.discovery.known().copied().collect(),
             forgotten: self.membership.forgotten(),
             urgent,
         }));
@@ -547,10 +541,10 @@ fn cookie(seal: &Seal) -> u64 {
     if seal.keyed() { seal.cookie() } else { 0 }
 }
 
-fn truncated(text: &str, bytes_max: usize) -> String {
+fn truncated(text: &str, bytes_max: usize) -> &str {
     let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].into()
+    &text[..end]
 }

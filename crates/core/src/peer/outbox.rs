@@ -142,17 +142,19 @@ impl Peer {
     /// The member's cookie, until it is known to have a window for our salt:
     /// so that a first contact needs no challenge.
     fn proof_for(&self, to: NodeId) -> Option<u64> {
-        let info = &self.membership.table().get(to)?.info;
-        let generation = self.seal.salt_generation();
-        let known = self.introduced.get(&to) == Some(&(info.run, generation));
-        (!known && info.cookie != 0).then_some(info.cookie)
+        let entry = self.membership.table().get(to)?;
+        let cookie = entry.info.cookie;
+        (entry.introduced != self.standing() && cookie != 0).then_some(cookie)
     }
 
     /// A member acted on a packet of ours: it has a window for our salt.
     pub(super) fn introduced_to(&mut self, id: NodeId) {
-        if let Some(entry) = self.membership.table().get(id) {
-            let standing = (entry.info.run, self.seal.salt_generation());
-            self.introduced.insert(id, standing);
-        }
+        self.membership.set_introduced(id, self.standing());
+    }
+
+    /// Names our present salt, never 0; twins are 2^36 packets apart.
+    fn standing(&self) -> u16 {
+        let names = u64::from(u16::MAX);
+        (self.seal.salt_generation() % names) as u16 + 1
     }
 }

@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use super::outbox::Path;
 use super::{Event, Peer, Refusal};
 use crate::clock::Now;
-use crate::gossip::rings;
 use crate::id::{MessageCounter, NodeId};
-use crate::membership::Heard;
+use crate::membership::{Change, Heard};
 use crate::wire::{Body, MemberRecord, Packet, Rumor, RumorId, RumorIds, Subject};
 
 /// Bytes that one id takes in a list, at most (an origin and a run of its own).
@@ -56,7 +55,7 @@ impl Peer {
             packet.confirmed = group([(id, false)]);
             self.send(path, Some(from), packet);
         }
-        if !self.gossip.receive(now.mono, id, Some(from)) {
+        if !self.gossip.receive(id, from) {
             self.counters.rumors_duplicate += 1;
             // Who was dropped from the list after a long partition comes back
             // with what it said of itself before: it has said nothing since.
@@ -167,8 +166,9 @@ impl Peer {
 
     /// The ring neighbours of a suspect look for themselves, at once.
     fn look_if_neighbour(&mut self, now: Now, subject: Subject) {
-        let neighbours = rings::full_neighbours(subject.id, self.membership.live());
-        if neighbours.contains(&self.config.id) {
+        self.look_around();
+        let live = self.membership.live();
+        if self.gossip.is_neighbour(subject.id, live) {
             self.membership.look_at(now, subject.id, &mut self.rng);
         }
     }
@@ -226,12 +226,20 @@ impl Peer {
         }
     }
 
+    /// Gossip learns who came and who went.
+    fn look_around(&mut self) {
+        for change in self.membership.take_changes() {
+            match change {
+                Change::Joined(id) => self.gossip.joined(id),
+                Change::Gone(id) => self.gossip.gone(id),
+            }
+        }
+    }
+
     /// Sends what gossip wants delivered now.
     pub(super) fn deliver_rumors(&mut self, now: Now) {
-        let table = self.membership.table();
-        let deliveries =
-            self.gossip
-                .on_time(now.mono, table.version(), self.config.id, table.live());
+        self.look_around();
+        let deliveries = self.gossip.on_time(now.mono, self.membership.live());
         for delivery in deliveries {
             let Some(entry) = self.membership.table().get(delivery.to) else {
                 continue;

@@ -182,7 +182,7 @@ impl Peer {
 
     fn open_reconciliation(&mut self, with: NodeId) {
         self.counters.reconciliations += 1;
-        let members = reconcile::open(self.member_keys().as_slice());
+        let members = reconcile::open(self.membership.table());
         let events = reconcile::open(self.log.keys().as_slice());
         self.send_ranges(None, with, members, events);
     }
@@ -193,7 +193,7 @@ impl Peer {
             return;
         }
         if !packet.member_ranges.is_empty() || !packet.event_ranges.is_empty() {
-            let members = reconcile::answer(self.member_keys().as_slice(), &packet.member_ranges);
+            let members = reconcile::answer(self.membership.table(), &packet.member_ranges);
             let events = reconcile::answer(self.log.keys().as_slice(), &packet.event_ranges);
             self.send_ranges(Some(path), from, members.reply, events.reply);
             self.give_members(
@@ -224,17 +224,6 @@ impl Peer {
                 self.ask_by_stream(from, ask);
             }
         }
-    }
-
-    fn member_keys(&self) -> Vec<Key> {
-        let entries = self
-            .membership
-            .table()
-            .iter()
-            .filter(|entry| entry.is_live());
-        entries
-            .map(|entry| wire::member_key(entry.subject()))
-            .collect()
     }
 
     fn send_ranges(

@@ -255,7 +255,7 @@ impl Fingerprint {
 
 /// 64 bits that depend on every bit of the key: SplitMix64's finalizer over
 /// its three words. Part of the wire format: nodes compare sums of it.
-fn hash(key: &Key) -> u64 {
+pub(crate) fn hash(key: &Key) -> u64 {
     key.chunks_exact(8).fold(0, |state: u64, word| {
         let word = word.iter().fold(0, |word, &b| word << 8 | u64::from(b));
         let mut z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -282,7 +282,7 @@ fn member_info(raw: proto::MemberInfo) -> Result<MemberInfo, DecodeError> {
         name: raw.name.parse().map_err(|_| Bounds("node name"))?,
         role: role(raw.role),
         address: address(&raw.address)?,
-        version: raw.version,
+        version: raw.version.into(),
         cookie: raw.cookie,
         messages: MessageCounter(raw.messages),
     })

@@ -164,7 +164,7 @@ fn member_info(info: &MemberInfo) -> proto::MemberInfo {
         name: info.name.as_str().into(),
         role: role(info.role),
         address: address(info.address),
-        version: info.version.clone(),
+        version: info.version.as_ref().into(),
         cookie: info.cookie,
         messages: info.messages.0,
     }

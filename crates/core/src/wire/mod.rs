@@ -11,6 +11,7 @@ mod encode;
 mod proto;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::id::{Incarnation, MessageCounter, NodeId, NodeName, RunId};
@@ -237,7 +238,7 @@ pub struct MemberInfo {
     /// Peer address.
     pub address: SocketAddr,
     /// dui version, at most 32 bytes.
-    pub version: String,
+    pub version: Arc<str>,
     /// What a first packet to it has to echo; 0 in clusters without a key.
     pub cookie: u64,
     /// Its message counter when this was said.

@@ -303,7 +303,7 @@ fn any_info() -> impl Strategy<Value = MemberInfo> {
             name: what.0.parse().unwrap(),
             role: if what.1 { Role::Manager } else { Role::Worker },
             address: what.2,
-            version: rest.0,
+            version: rest.0.into(),
             cookie: rest.1,
             messages: rest.2,
         })
