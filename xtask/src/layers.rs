@@ -14,8 +14,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("dui-core", &[]),
     ("dui-client", &[]),
     ("dui-node", &["dui-core"]),
+    ("dui-sim", &["dui-core"]),
     ("dui-api", &["dui-node", "dui-client"]),
-    ("dui-cli", &["dui-api", "dui-node", "dui-client"]),
+    ("dui-cli", &["dui-api", "dui-node", "dui-client", "dui-sim"]),
     ("xtask", &[]),
 ];
 

@@ -5,13 +5,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod town;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dui_core::{Event, Keyring, Mono, Peer};
-use town::{Town, key, ms, secs};
+use dui_sim::{Town, key, ms, secs};
 
 /// How long a healed town may take to agree again.
 const AGREED_WITHIN: Duration = Duration::from_secs(30);
@@ -41,13 +39,9 @@ fn whatever_happens_a_healed_town_agrees_again() {
             seed + 1,
             views(&town)
         );
-        for resident in &town.residents {
-            if let Err(broken) = check(&resident.events) {
-                panic!(
-                    "{}: {broken}, DUI_SEEDS={seed}..{}",
-                    resident.name,
-                    seed + 1
-                );
+        for name in living(&town) {
+            if let Err(broken) = check(town.events(name)) {
+                panic!("{name}: {broken}, DUI_SEEDS={seed}..{}", seed + 1);
             }
         }
     }
@@ -55,14 +49,16 @@ fn whatever_happens_a_healed_town_agrees_again() {
 
 fn mishap(town: &mut Town, fate: &mut Fate) {
     let all: Vec<String> = town
-        .residents
+        .world
+        .hosts()
         .iter()
         .map(|resident| resident.name.clone())
         .collect();
     let (living, dead): (Vec<String>, Vec<String>) = all.into_iter().partition(|name| {
-        town.residents
+        town.world
+            .hosts()
             .iter()
-            .any(|resident| resident.name == *name && resident.peer.is_some())
+            .any(|resident| resident.name == *name && resident.peer().is_some())
     });
     let one = fate.pick(&living).cloned();
     let other = fate.pick(&living).cloned();
@@ -94,7 +90,9 @@ fn mishap(town: &mut Town, fate: &mut Fate) {
         (8, ..) => {
             town.heal();
         }
-        (9, ..) => town.loss_percent = fate.draw(30),
+        (9, ..) => {
+            town.lose_percent(fate.draw(30) as u32);
+        }
         (10, Some(one), _, _) if living.len() > 2 => {
             town.with(&one, Peer::leave);
             town.run(ms(fate.draw(500))).kill(&one);
@@ -110,7 +108,7 @@ fn mishap(town: &mut Town, fate: &mut Fate) {
 
 fn recover(town: &mut Town) {
     town.heal();
-    town.loss_percent = 0;
+    town.lose_percent(0);
 }
 
 /// Every living node lists exactly the living nodes as alive, and all hold the same events.
@@ -128,9 +126,10 @@ fn all_agree(town: &Town) -> bool {
 
 fn living(town: &Town) -> Vec<&str> {
     let living = town
-        .residents
+        .world
+        .hosts()
         .iter()
-        .filter(|resident| resident.peer.is_some());
+        .filter(|resident| resident.peer().is_some());
     living.map(|resident| resident.name.as_str()).collect()
 }
 

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod town;
-
 use dui_core::wire::{Body, MemberInfo, Packet, Rumor, RumorId, RumorIds};
 use dui_core::{Event, Keyring, MemberState, MessageCounter, NodeId, RunId};
-use town::{Town, key, ms, secs};
+use dui_sim::{Town, key, ms, secs};
 
 // --- strangers ---
 
@@ -78,7 +76,7 @@ fn a_recorded_cluster_replayed_changes_nothing() {
     for name in ["ann", "bo", "cy"] {
         town.move_in_with(name, "town", key(9));
     }
-    town.recorded = Some(Vec::new());
+    town.world.recorded = Some(Vec::new());
     town.run(secs(5))
         .kill("cy")
         .run(secs(2))
@@ -89,7 +87,7 @@ fn a_recorded_cluster_replayed_changes_nothing() {
     town.run(secs(1));
     // bo restarts: its windows are gone, the record of everything is not.
     town.kill("bo").run(secs(1)).start("bo").run(secs(3));
-    let recorded = town.recorded.take().unwrap();
+    let recorded = town.world.recorded.take().unwrap();
     assert!(recorded.len() > 100);
     let before = (town.peer("bo").members(), town.peer("ann").members());
     let told = town.events("bo").len();
@@ -108,11 +106,11 @@ fn a_packet_recorded_in_another_life_gains_nothing_from_its_senders_proof() {
     town.move_in_with("ann", "town", key(9))
         .move_in_with("bo", "town", key(9))
         .run(secs(5));
-    town.recorded = Some(Vec::new());
+    town.world.recorded = Some(Vec::new());
     town.with("ann", |peer, now| peer.publish(now, "once", b"1"))
         .unwrap();
     town.run(ms(5));
-    let recorded = town.recorded.take().unwrap();
+    let recorded = town.world.recorded.take().unwrap();
     // Both start anew, and remember neither the event nor one another's salts.
     town.kill("ann").kill("bo").run(secs(1)).start("bo");
     let ann = town.address("ann");

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod town;
-
 use dui_core::{Event, ForgetError, ForgetReason, Input, Keyring, MemberState};
-use town::{Town, key, known, ms, secs};
+use dui_sim::{Town, key, ms, secs};
 
 // --- finding each other ---
 
@@ -28,7 +26,7 @@ fn ten_nodes_find_each_other_by_multicast_within_moments() {
 fn a_hundred_nodes_joined_by_one_seed_see_one_another() {
     for (seed, keys) in [(1, Keyring::default()), (2, key(7))] {
         let mut town = Town::new(seed);
-        town.multicast = false;
+        town.world.network.multicast = false;
         town.move_in_with("n0", "town", keys.clone());
         let first = town.address("n0");
         for place in 1..100 {
@@ -73,8 +71,8 @@ fn islands_that_come_within_reach_become_one_cluster() {
 fn a_node_that_restarts_without_multicast_finds_its_peers_from_memory() {
     let mut town = Town::of(4, ["ann", "bo", "cy"]);
     town.run(secs(10));
-    assert_eq!(known(&town, "bo").len(), 2);
-    town.multicast = false;
+    assert_eq!(town.known("bo").len(), 2);
+    town.world.network.multicast = false;
     town.kill("bo").run(secs(2)).start("bo");
     let took = town.until(secs(5), |town| {
         town.alive("bo").len() == 3 && town.alive("ann").len() == 3
@@ -129,7 +127,7 @@ fn several_crashes_at_once_are_all_known_soon() {
 #[test]
 fn silence_alone_makes_failed_in_the_end() {
     let mut town = Town::of_size(2, 10);
-    town.evidence = false;
+    town.world.network.evidence = false;
     town.kill("n3");
     let took = town.until(secs(30), |town| {
         (0..10)
@@ -185,19 +183,19 @@ fn a_node_stopped_for_three_seconds_fails_nobody_and_is_not_failed() {
 #[test]
 fn a_starved_node_gives_its_suspects_the_time_that_it_missed() {
     let mut town = Town::of(5, ["ann", "bo"]);
-    town.evidence = false;
+    town.world.network.evidence = false;
     town.kill("bo");
     let doubted = town.until(secs(5), |town| {
         town.belief("ann", "bo") == Some(MemberState::Suspect)
     });
     assert!(doubted.is_some());
-    let since = town.now;
+    let since = town.now();
     town.run(ms(1_000)).stop("ann").run(ms(1_400)).resume("ann");
     let failed = town.until(secs(5), |town| {
         town.belief("ann", "bo") == Some(MemberState::Failed)
     });
     assert!(failed.is_some());
-    let doubt = town.now - since;
+    let doubt = town.now() - since;
     assert!(
         doubt >= ms(3_600),
         "failed after {doubt:?}, of which ann ran at most 2.8 s"
@@ -207,7 +205,7 @@ fn a_starved_node_gives_its_suspects_the_time_that_it_missed() {
 #[test]
 fn loss_of_a_third_of_all_packets_fails_nobody() {
     let mut town = Town::of_size(11, 16);
-    town.loss_percent = 30;
+    town.lose_percent(30);
     town.run(secs(120));
     assert_eq!(town.anybody_failed(), None);
 }
@@ -245,7 +243,7 @@ fn a_restarted_node_is_one_member_not_two() {
 #[test]
 fn a_restart_faster_than_any_doubt_is_told_all_the_same() {
     let mut town = Town::of(8, ["ann", "bo", "cy"]);
-    town.evidence = false;
+    town.world.network.evidence = false;
     let told = town.events("ann").len();
     town.kill("bo").start("bo").run(secs(1));
     let news = &town.events("ann")[told..];

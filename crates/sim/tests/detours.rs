@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod town;
-
 use std::time::Duration;
 
 use dui_core::{Event, Input, Keyring, MemberState, Mono};
-use town::{Town, ms, secs};
+use dui_sim::{Town, ms, secs};
 
 const NAMES: [&str; 10] = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"];
 
@@ -54,7 +52,7 @@ fn a_member_whose_packets_are_all_dropped_stays_in_the_cluster() {
     for seed in 0..5 {
         let mut town = Town::of(seed, NAMES);
         town.run(secs(5));
-        let since = town.now;
+        let since = town.now();
         block(&mut town, "n4");
         town.run(secs(120));
         assert_eq!(doubts(&town, since), 0, "seed {seed}");
@@ -91,7 +89,7 @@ fn packets_that_get_through_one_way_only_make_nobody_doubted() {
     for (seed, inward) in [(1, true), (2, false)] {
         let mut town = Town::of(seed, NAMES);
         town.run(secs(5));
-        let since = town.now;
+        let since = town.now();
         for other in NAMES.iter().filter(|name| **name != "n4") {
             if inward {
                 town.block_udp(other, "n4");
@@ -115,7 +113,7 @@ fn packets_that_get_through_one_way_only_make_nobody_doubted() {
 #[test]
 fn who_can_use_streams_alone_joins_by_an_address() {
     let mut town = Town::of(3, ["n0", "n1", "n2"]);
-    town.multicast = false;
+    town.world.network.multicast = false;
     town.reserve("n3", "town", Keyring::default());
     for other in ["n0", "n1", "n2"] {
         town.block_udp("n3", other).block_udp(other, "n3");
@@ -162,16 +160,16 @@ fn the_crash_of_a_member_that_uses_streams_alone_is_known_soon() {
 #[test]
 fn mere_loss_makes_no_detour_for_long() {
     let mut town = Town::of(5, NAMES);
-    town.loss_percent = 20;
+    town.lose_percent(20);
     town.run(secs(300));
-    town.loss_percent = 0;
+    town.lose_percent(0);
     let over = |town: &Town| {
         NAMES
             .iter()
             .all(|name| town.peer(name).udp_blocked().is_empty())
     };
     town.until(secs(120), over).expect("packets are used again");
-    let before = town.now;
+    let before = town.now();
     town.run(ms(500));
     assert_eq!(doubts(&town, before), 0);
 }

@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod town;
-
 use std::net::SocketAddr;
 
 use dui_core::wire::{Body, Packet, Relay, Rumor, RumorId, Subject};
 use dui_core::{
     Event, Incarnation, Input, MemberState, MessageCounter, NodeId, Output, RunId, Timer,
 };
-use town::{Town, key, ms, secs};
+use dui_sim::{Town, key, ms, secs};
 
 // --- partitions ---
 
@@ -19,15 +17,15 @@ fn two_sides_that_hold_each_other_failed_make_up_in_a_few_packets() {
     for seed in 0..10 {
         let mut town = Town::of(seed, ["ann", "bo"]);
         // Unheard by multicast, where one word would do.
-        town.multicast = false;
+        town.world.network.multicast = false;
         town.partition(&["ann"]).run(secs(30));
         assert_eq!(town.belief("ann", "bo"), Some(MemberState::Failed));
         town.heal();
-        let before = town.sent;
+        let before = town.sent();
         town.run(secs(3));
         assert_eq!(town.alive("ann").len(), 2);
         assert_eq!(town.alive("bo").len(), 2);
-        let sent = town.sent - before;
+        let sent = town.sent() - before;
         assert!(sent < 150, "{sent} packets, seed {seed}");
     }
 }
@@ -58,9 +56,9 @@ fn two_that_forgot_each_other_keep_silent() {
     town.with("bo", |peer, now| peer.forget(now, ann, false))
         .unwrap();
     town.heal();
-    let before = town.sent;
+    let before = town.sent();
     town.run(secs(10));
-    let sent = town.sent - before;
+    let sent = town.sent() - before;
     assert!(sent < 150, "{sent} packets");
 }
 
@@ -104,7 +102,7 @@ fn a_clock_ahead_of_the_others_makes_nobody_probe_more_or_less() {
 #[test]
 fn a_suspect_at_the_time_of_a_sleep_is_failed_soon_after_it() {
     let mut town = Town::of(4, ["ann", "bo"]);
-    town.evidence = false;
+    town.world.network.evidence = false;
     town.kill("bo");
     let doubted = town.until(secs(5), |town| {
         town.belief("ann", "bo") == Some(MemberState::Suspect)
@@ -117,19 +115,14 @@ fn a_suspect_at_the_time_of_a_sleep_is_failed_soon_after_it() {
 #[test]
 fn nobody_spins_while_it_holds_its_judgement_after_a_sleep() {
     let mut town = Town::of(5, ["ann", "bo"]);
-    town.evidence = false;
+    town.world.network.evidence = false;
     town.kill("bo");
     town.until(secs(5), |town| {
         town.belief("ann", "bo") == Some(MemberState::Suspect)
     });
     // Just before the verdict.
     town.run(ms(3_100)).stop("ann").run(secs(10));
-    let place = town.residents.iter().position(|r| r.name == "ann").unwrap();
-    let mut peer = town.residents[place].peer.take().unwrap();
-    let mut now = dui_core::Now {
-        mono: town.now,
-        wall_ms: 1_790_000_000_000 + town.now_ms(),
-    };
+    let (mut peer, mut now) = town.take_out("ann");
     peer.handle(now, Input::Thawed { seed: [7; 32] });
     let mut wakes = 0;
     let end = now.mono + secs(2);
@@ -215,7 +208,7 @@ fn in_a_keyed_cluster_both_neighbours_know_a_crash_by_their_streams() {
 #[test]
 fn streams_of_a_member_that_vanished_are_closed_when_it_is_failed() {
     let mut town = Town::of(13, ["ann", "bo", "cy"]);
-    town.evidence = false;
+    town.world.network.evidence = false;
     town.run(secs(2)).kill("cy");
     assert_eq!(
         town.streams("ann", "cy"),
@@ -285,7 +278,7 @@ fn who_leaves_just_after_its_last_peer_died_waits_for_nobody() {
 #[test]
 fn who_asks_for_a_thousand_relays_blinds_nobody() {
     let mut town = Town::of(11, ["ann", "bo"]);
-    town.evidence = false;
+    town.world.network.evidence = false;
     town.kill("bo");
     let stranger = NodeId(77);
     let from = SocketAddr::from(([127, 9, 9, 9], 7781));
@@ -326,7 +319,7 @@ fn a_death_that_is_settled_is_the_end_of_the_story() {
 #[test]
 fn most_of_a_town_dies_in_silence_and_the_rest_agrees() {
     let mut town = Town::of_size(31, 50);
-    town.evidence = false;
+    town.world.network.evidence = false;
     for place in 5..50 {
         town.kill(&format!("n{place}"));
     }

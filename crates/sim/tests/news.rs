@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod town;
-
 use dui_core::{Event, MemberState, PublishError};
-use town::{Town, ms, secs};
+use dui_sim::{Town, ms, secs};
 
 // --- leaving ---
 
@@ -148,7 +146,7 @@ fn a_newcomer_and_a_healed_side_learn_the_events_they_missed() {
 #[test]
 fn events_survive_heavy_loss() {
     let mut town = Town::of_size(20, 30);
-    town.loss_percent = 25;
+    town.lose_percent(25);
     for round in 0..10 {
         let name = format!("n{round}");
         town.with(&name, |peer, now| peer.publish(now, "lossy", b"x"))
