@@ -21,7 +21,7 @@ use dui_core::{Incarnation, Known};
 /// Wall clock at the start of every story, ms since the Unix epoch.
 const EPOCH_MS: u64 = 1_790_000_000_000;
 
-/// One process, dead or alive, at an address that stays.
+/// One process, dead or alive, at its address.
 pub struct Resident {
     pub name: String,
     pub id: NodeId,
@@ -227,6 +227,17 @@ impl Town {
         self
     }
 
+    /// Its host has another address from now on, and the old one is gone: so
+    /// are its streams, and nobody is told.
+    pub fn readdress(&mut self, name: &str, address: SocketAddr) -> &mut Self {
+        let place = self.place(name);
+        self.residents[place].address = address;
+        self.wires
+            .retain(|(one, _), (other, _)| *one != place && *other != place);
+        self.feed(place, Input::Readdressed { address });
+        self
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self, name: &str) -> &mut Self {
         let place = self.place(name);
@@ -350,6 +361,12 @@ impl Town {
             .into_iter()
             .filter(|member| member.state == MemberState::Alive);
         alive.map(|member| member.name.to_string()).collect()
+    }
+
+    /// Where `viewer` believes `member` to live.
+    pub fn address_of(&self, viewer: &str, member: &str) -> Option<SocketAddr> {
+        let id = self.id(member);
+        self.peer(viewer).member(id).map(|member| member.address)
     }
 
     /// What `viewer` believes of `member`; `None`: not listed.

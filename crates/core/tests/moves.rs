@@ -1,0 +1,279 @@
+//! Moves: nodes whose addresses change, told by their members, in virtual time.
+
+#![allow(clippy::unwrap_used)]
+
+mod town;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dui_core::{Event, ForgetReason, Input, Keyring, MemberState};
+use town::{Town, key, ms, secs};
+
+fn elsewhere(n: u8) -> SocketAddr {
+    SocketAddr::from(([127, 9, 9, n], 7781))
+}
+
+/// How long until all of `names` see all of them alive where they are.
+fn agreed(town: &mut Town, names: &[&str], limit: Duration) -> Duration {
+    let took = town.until(limit, |town| {
+        names.iter().all(|viewer| {
+            names.iter().all(|member| {
+                town.belief(viewer, member) == Some(MemberState::Alive)
+                    && town.address_of(viewer, member) == Some(town.address(member))
+            })
+        })
+    });
+    took.unwrap_or_else(|| {
+        let view = |viewer: &&str| format!("{viewer}: {:?}", town.peer(viewer).members());
+        panic!("{:#?}", names.iter().map(view).collect::<Vec<_>>())
+    })
+}
+
+fn nobody_was_missed(town: &Town) {
+    for resident in &town.residents {
+        for (at, event) in &resident.events {
+            let missed = matches!(
+                event,
+                Event::MemberFailed(_) | Event::MemberForgotten { .. }
+            );
+            assert!(!missed, "{} at {at:?}: {event:?}", resident.name);
+        }
+    }
+}
+
+const NAMES: [&str; 5] = ["ann", "bo", "cy", "dee", "eve"];
+
+#[test]
+fn a_node_that_moves_stays_who_it_is_and_all_see_it_there_at_once() {
+    for (seed, multicast, keys) in [
+        (1, true, Keyring::default()),
+        (2, false, Keyring::default()),
+        (3, true, key(7)),
+        (4, false, key(7)),
+    ] {
+        let mut town = Town::new(seed);
+        for name in NAMES {
+            town.move_in_with(name, "town", keys.clone());
+        }
+        agreed(&mut town, &NAMES, secs(3));
+        town.run(secs(3));
+        town.multicast = multicast;
+        let before = town.peer("ann").this().member;
+        town.readdress("ann", elsewhere(1));
+        let after = town.peer("ann").this().member;
+        assert_eq!((after.id, after.run), (before.id, before.run));
+        assert_eq!(after.incarnation, before.incarnation.next());
+        let remembered = town.residents[0].record.as_ref().unwrap();
+        assert_eq!(remembered.incarnation, after.incarnation);
+        let took = agreed(&mut town, &NAMES, secs(1));
+        assert!(took <= ms(5), "{took:?}, seed {seed}");
+        for viewer in &NAMES[1..] {
+            let seen = town.peer(viewer).member(before.id).unwrap();
+            assert_eq!(seen.incarnation, after.incarnation, "{viewer}");
+        }
+        // For long enough that whoever is still asked in vain would have failed.
+        town.run(secs(20));
+        nobody_was_missed(&town);
+        let doubts = |(_, event): &&(_, Event)| matches!(event, Event::MemberSuspect(_));
+        let doubted = town
+            .residents
+            .iter()
+            .flat_map(|r| r.events.iter().filter(doubts));
+        assert_eq!(doubted.count(), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_address_again_is_no_news() {
+    let mut town = Town::of(5, NAMES);
+    town.run(secs(2));
+    let before = town.peer("ann").this().member;
+    town.with("ann", |peer, now| {
+        let address = before.address;
+        peer.handle(now, Input::Readdressed { address });
+    });
+    assert_eq!(
+        town.peer("ann").this().member.incarnation,
+        before.incarnation
+    );
+}
+
+#[test]
+fn round_trips_and_idle_streams_to_a_node_that_moved_start_anew() {
+    let mut town = Town::of(6, ["ann", "bo", "cy"]);
+    town.run(secs(10));
+    let ann = town.id("ann");
+    assert!(town.peer("bo").member(ann).unwrap().rtt.is_some());
+    assert!(town.streams("bo", "ann") > 0);
+    town.readdress("ann", elsewhere(1));
+    agreed(&mut town, &["ann", "bo", "cy"], secs(1));
+    assert_eq!(town.peer("bo").member(ann).unwrap().rtt, None);
+    assert_eq!(town.streams("bo", "ann"), 0);
+    // The ring watches it again: its crash is known at once.
+    town.run(secs(2));
+    assert!(town.streams("bo", "ann") > 0);
+    town.kill("ann");
+    let known = town.until(secs(1), |town| {
+        town.belief("bo", "ann") == Some(MemberState::Failed)
+    });
+    assert!(known.is_some());
+}
+
+#[test]
+fn a_detour_taken_to_the_old_address_ends_with_a_move() {
+    let mut town = Town::of(7, ["ann", "bo", "cy"]);
+    town.block_udp("bo", "ann").block_udp("ann", "bo");
+    let ann = town.id("ann");
+    let blocked = town.until(secs(30), |town| town.peer("bo").udp_blocked() == [ann]);
+    assert!(blocked.is_some());
+    town.heal().readdress("ann", elsewhere(1)).run(secs(1));
+    assert_eq!(town.peer("bo").udp_blocked(), []);
+    nobody_was_missed(&town);
+}
+
+#[test]
+fn who_moves_while_cut_off_is_found_where_it_is_when_the_cut_heals() {
+    for (seed, multicast) in [(8, true), (9, false)] {
+        let mut town = Town::of(seed, NAMES);
+        town.partition(&["ann"]).run(secs(30));
+        assert_eq!(town.belief("bo", "ann"), Some(MemberState::Failed));
+        town.readdress("ann", elsewhere(1)).run(secs(5));
+        town.multicast = multicast;
+        town.heal();
+        let took = agreed(&mut town, &NAMES, secs(5));
+        assert!(took < secs(3), "{took:?}");
+        let ids: Vec<_> = town.peer("bo").members().iter().map(|m| m.id).collect();
+        assert_eq!(ids.len(), NAMES.len(), "no ghost, seed {seed}");
+    }
+}
+
+#[test]
+fn two_nodes_that_swap_their_addresses_are_the_two_they_were() {
+    for seed in 10..30 {
+        for multicast in [true, false] {
+            let mut town = Town::of(seed, NAMES);
+            town.run(secs(2));
+            town.multicast = multicast;
+            let (ann, bo) = (town.address("ann"), town.address("bo"));
+            // One is without an address for a while, as it takes two commands.
+            town.readdress("ann", elsewhere(1)).run(ms(seed));
+            town.readdress("bo", ann).run(ms(seed / 2));
+            town.readdress("ann", bo);
+            agreed(&mut town, &NAMES, secs(2));
+            town.run(secs(15));
+            agreed(&mut town, &NAMES, Duration::ZERO);
+            nobody_was_missed(&town);
+        }
+    }
+}
+
+#[test]
+fn of_a_swap_at_one_instant_the_others_lose_nobody() {
+    for seed in 30..50 {
+        let mut town = Town::of(seed, NAMES);
+        town.run(secs(2));
+        let (ann, bo) = (town.address("ann"), town.address("bo"));
+        let place = |town: &Town, name| town.residents.iter().position(|r| r.name == name).unwrap();
+        let (a, b) = (place(&town, "ann"), place(&town, "bo"));
+        town.residents[a].address = bo;
+        town.residents[b].address = ann;
+        town.readdress("ann", bo).readdress("bo", ann);
+        agreed(&mut town, &NAMES, secs(2));
+        town.run(secs(15));
+        nobody_was_missed(&town);
+    }
+}
+
+#[test]
+fn two_alone_that_swap_their_addresses_find_each_other() {
+    for seed in 50..60 {
+        let mut town = Town::of(seed, ["ann", "bo"]);
+        town.run(secs(2));
+        let (ann, bo) = (town.address("ann"), town.address("bo"));
+        town.readdress("ann", bo).readdress("bo", ann);
+        agreed(&mut town, &["ann", "bo"], secs(3));
+        nobody_was_missed(&town);
+    }
+}
+
+#[test]
+fn who_takes_over_the_address_of_a_failed_member_leaves_no_ghost() {
+    for multicast in [true, false] {
+        let mut town = Town::of(60, NAMES);
+        let freed = town.address("eve");
+        let eve = town.id("eve");
+        town.kill("eve").run(secs(10));
+        assert_eq!(town.belief("bo", "eve"), Some(MemberState::Failed));
+        town.residents[4].address = elsewhere(9);
+        town.multicast = multicast;
+        let since = town.now;
+        town.readdress("ann", freed);
+        agreed(&mut town, &NAMES[..4], secs(2));
+        for viewer in &NAMES[..4] {
+            assert!(town.peer(viewer).member(eve).is_none(), "{viewer}");
+            let superseded = town.events(viewer).iter().any(|(at, event)| {
+                *at >= since
+                    && matches!(event, Event::MemberForgotten { member, reason: ForgetReason::Superseded }
+                        if member.id == eve)
+            });
+            assert!(superseded, "{viewer}");
+        }
+        // Eve comes back elsewhere: it was superseded, not forgotten.
+        town.start("eve");
+        town.multicast = true;
+        agreed(&mut town, &NAMES, secs(5));
+    }
+}
+
+#[test]
+fn who_leaves_while_it_moves_has_left() {
+    let mut town = Town::of(61, NAMES);
+    town.with("ann", |peer, now| peer.leave(now));
+    town.readdress("ann", elsewhere(1)).run(secs(5));
+    for viewer in &NAMES[1..] {
+        assert_eq!(
+            town.belief(viewer, "ann"),
+            Some(MemberState::Left),
+            "{viewer}"
+        );
+    }
+}
+
+#[test]
+fn a_translated_address_is_told_again_after_a_move_and_late_echoes_are_not() {
+    let mut town = Town::of(62, ["ann", "bo"]);
+    let mismatches = |town: &Town| {
+        let mismatch = |(_, event): &&(_, Event)| matches!(event, Event::AddressMismatch { .. });
+        town.events("ann").iter().filter(mismatch).count()
+    };
+    // Ann says that she lives elsewhere, and is seen where she was.
+    town.with("ann", |peer, now| {
+        peer.handle(
+            now,
+            Input::Readdressed {
+                address: elsewhere(1),
+            },
+        );
+    });
+    let bo = town.address("bo");
+    let greet = |town: &mut Town, provider| {
+        town.with("ann", |peer, now| {
+            let addresses = vec![SocketAddr::from(([127, 8, 8, 8], 1)), bo];
+            peer.handle(
+                now,
+                Input::Candidates {
+                    provider,
+                    addresses,
+                },
+            );
+        });
+        town.run(secs(8));
+    };
+    town.run(secs(1));
+    assert_eq!(mismatches(&town), 0, "these are answers to the old address");
+    town.kill("bo").run(secs(8));
+    town.start("bo");
+    greet(&mut town, "static");
+    assert_eq!(mismatches(&town), 1, "seen elsewhere for good");
+}
