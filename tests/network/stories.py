@@ -231,10 +231,15 @@ class Story(unittest.TestCase):
                 hosts = self.hosts_anew()
                 cluster = self.together(hosts, bind=place)
                 node, self_before = cluster.live[2], cluster.live[2].get("/v1/self")
-                for number in (33, 34):
+                for number in (33, 36):
                     since = time.time()
                     readdress(hosts[2], f"10.77.0.{number}")
                     self.moved(cluster, node, f"10.77.0.{number}", since)
+                # Twice in a breath: it ends at the last.
+                since = time.time()
+                for number in (35, 34):
+                    readdress(hosts[2], f"10.77.0.{number}")
+                self.moved(cluster, node, "10.77.0.34", since)
                 after = node.get("/v1/self")
                 self.assertEqual(after["id"], self_before["id"])
                 port = after["client_address"].rpartition(":")[2]
@@ -312,6 +317,28 @@ class Story(unittest.TestCase):
             host.sh("ip", "link", "set", "eth0", "up")
         self.moved(cluster, cluster.live[1], other.ip, since, within=6)
         self.moved(cluster, cluster.live[2], one.ip, since, within=6)
+
+    def test_a_name_that_answers_late_is_followed_and_delays_no_start(self):
+        hosts = self.hosts()
+        host, late = hosts[2], "10.77.0.52"
+        host.sh("ip", "address", "add", f"{late}/24", "brd", "+", "dev", "eth0")
+        server = net.NameServer(self.stage, hosts[0], "db.town", [late])
+        cluster = self.cluster(hosts[:2])
+        cluster.start_all()
+        server.process.signal(signal.SIGSTOP)
+        cluster.hosts, cluster.bind, cluster.wrap = hosts, "auto", server.asked_by
+        node = cluster.start("--advertise", "db.town", "--join", hosts[0].ip)
+        began = time.monotonic()
+        cluster.wait("it is ready", lambda: node.ready, 5)
+        self.assertLess(time.monotonic() - began, 4)
+        self.assertIn("db.town", node.events("address_rule_skipped")[0]["reason"])
+        cluster.wait_all_see_all(20)
+        self.assertEqual(node.ready["address"], host_port(host.ip))
+        server.process.signal(signal.SIGCONT)
+        since = time.time()
+        # Any word of the kernel has the name asked again, as half a minute would.
+        host.sh("ip", "address", "add", "10.77.0.53/24", "dev", "eth0")
+        self.moved(cluster, node, late, since, within=8)
 
     def test_a_literal_address_is_stayed_at_and_the_remedy_is_told(self):
         hosts = self.hosts()

@@ -223,7 +223,8 @@ pub enum Input<'a> {
     },
     /// The node has another peer address from now on: the shell has moved its
     /// sockets there, and closes every stream that the core closes. The
-    /// incarnation rises, and all are told. The same address changes nothing.
+    /// incarnation rises, and all are told. At the same address (the shell moved
+    /// behind a translation) only the streams start anew.
     Readdressed {
         /// The new one, as others are to be told.
         address: SocketAddr,

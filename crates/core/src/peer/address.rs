@@ -28,6 +28,9 @@ impl Peer {
     pub(super) fn readdress(&mut self, now: Now, address: SocketAddr) {
         let former = std::mem::replace(&mut self.config.address, address);
         if former == address {
+            // Behind a translation others see no change, but streams end.
+            self.close_all_streams();
+            self.streams.view_changed(now.mono);
             return;
         }
         self.whereabouts = Whereabouts {

@@ -170,7 +170,7 @@ pub(crate) struct Rules {
     pod_ip: Option<IpAddr>,
     /// Names that stand for all peers, and so for this node, too.
     own_names: Vec<String>,
-    /// Fixed places of peers.
+    /// Where peers are, as far as we were told.
     peers: Vec<(Host, u16)>,
     beyond_loopback: bool,
 }
@@ -195,6 +195,8 @@ impl Rules {
                     if let Host::Name(name) = &place.host {
                         own_names.push(name.clone());
                     }
+                    // Who else is behind it is a peer.
+                    peers.push((place.host.clone(), place.port));
                 }
                 Provider::Static(places) => {
                     peers.extend(places.iter().map(|p| (p.host.clone(), p.port)));

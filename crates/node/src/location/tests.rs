@@ -265,7 +265,10 @@ fn a_discovery_name_that_leads_to_foreign_addresses_or_to_several_of_ours_settle
             .routes("10.1.1.1:7781", "10.0.0.7")
             .resolves("tasks.web", to)
     };
-    named(&["10.9.9.9"]).settles("10.0.0.7", "10.0.0.7", "toward");
+    named(&["10.9.9.9"]).settles("10.0.0.7", "10.0.0.7", "toward 10.1.1.1:7781");
+    // A foreign one is a peer's, and shows the way.
+    let peer = named(&["10.9.9.9"]).routes("10.9.9.9:7781", "192.168.1.2");
+    peer.settles("192.168.1.2", "192.168.1.2", "toward 10.9.9.9:7781");
     let at = named(&["10.0.0.7", "192.168.1.2"]).settles("10.0.0.7", "10.0.0.7", "toward");
     assert!(
         at.skipped()[0].contains("2 addresses"),
