@@ -85,10 +85,11 @@ fn a_node_that_moves_stays_who_it_is_and_all_see_it_there_at_once() {
 }
 
 #[test]
-fn the_same_address_again_is_no_news() {
-    let mut town = Town::of(5, NAMES);
+fn the_same_address_again_is_no_news_and_streams_start_anew() {
+    let mut town = Town::of(5, ["ann", "bo", "cy"]);
     town.run(secs(2));
     let before = town.peer("ann").this().member;
+    assert!(town.streams("ann", "bo") > 0);
     town.with("ann", |peer, now| {
         let address = before.address;
         peer.handle(now, Input::Readdressed { address });
@@ -97,6 +98,10 @@ fn the_same_address_again_is_no_news() {
         town.peer("ann").this().member.incarnation,
         before.incarnation
     );
+    assert_eq!(town.streams("ann", "bo"), 0);
+    town.run(secs(10));
+    assert!(town.streams("ann", "bo") > 0 && town.streams("bo", "ann") > 0);
+    nobody_was_missed(&town);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Answers, Location, Rules, View, ask, candidates, source_toward};
+use crate::error::StartError;
 use crate::interfaces::Watch;
 
 /// How long words of the kernel are gathered after one was acted on.
@@ -163,6 +164,7 @@ impl Follow {
         let found = match found {
             Ok(found) if found.bind.is_unspecified() || view.has(found.bind) => Ok(found),
             Ok(found) => Err(format!("no interface has {}", found.bind)),
+            Err(StartError::AddressUnsettled { why, .. }) => Err(why),
             Err(error) => Err(error.to_string()),
         };
         match found {

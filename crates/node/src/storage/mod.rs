@@ -315,6 +315,17 @@ mod tests {
     }
 
     #[test]
+    fn known_peers_are_read_while_a_node_holds_the_directory_and_none_of_a_damaged_one() {
+        let base = tempfile::tempdir().unwrap();
+        assert_eq!(peers_of(&base.path().join("missing")), []);
+        let (store, _) = Store::open(base.path()).unwrap();
+        store.save(&state()).unwrap();
+        assert_eq!(peers_of(base.path()), ["127.0.0.1:7782".parse().unwrap()]);
+        fs::write(base.path().join(STATE_FILE), "junk").unwrap();
+        assert_eq!(peers_of(base.path()), []);
+    }
+
+    #[test]
     fn a_full_disk_keeps_what_was_there() {
         let base = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(base.path()).unwrap();
