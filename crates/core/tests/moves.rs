@@ -191,12 +191,7 @@ fn of_a_swap_at_one_instant_the_others_lose_nobody() {
     for seed in 30..50 {
         let mut town = Town::of(seed, NAMES);
         town.run(secs(2));
-        let (ann, bo) = (town.address("ann"), town.address("bo"));
-        let place = |town: &Town, name| town.residents.iter().position(|r| r.name == name).unwrap();
-        let (a, b) = (place(&town, "ann"), place(&town, "bo"));
-        town.residents[a].address = bo;
-        town.residents[b].address = ann;
-        town.readdress("ann", bo).readdress("bo", ann);
+        town.swap("ann", "bo");
         agreed(&mut town, &NAMES, secs(2));
         town.run(secs(15));
         nobody_was_missed(&town);
@@ -208,10 +203,8 @@ fn two_alone_that_swap_their_addresses_find_each_other() {
     for seed in 50..60 {
         let mut town = Town::of(seed, ["ann", "bo"]);
         town.run(secs(2));
-        let (ann, bo) = (town.address("ann"), town.address("bo"));
         // What each says at once does not reach the other.
-        town.cut("ann", "bo");
-        town.readdress("ann", bo).readdress("bo", ann);
+        town.cut("ann", "bo").swap("ann", "bo");
         town.run(ms(400)).heal();
         agreed(&mut town, &["ann", "bo"], secs(3));
         nobody_was_missed(&town);

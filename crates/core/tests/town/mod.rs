@@ -238,6 +238,17 @@ impl Town {
         self
     }
 
+    /// The hosts of two exchange their addresses, both at once; a process that
+    /// is dead starts at the other's.
+    pub fn swap(&mut self, one: &str, other: &str) -> &mut Self {
+        let (a, b) = (self.address(one), self.address(other));
+        for (name, address) in [(one, b), (other, a)] {
+            let place = self.place(name);
+            self.residents[place].address = address;
+        }
+        self.readdress(one, b).readdress(other, a)
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self, name: &str) -> &mut Self {
         let place = self.place(name);
