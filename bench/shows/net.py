@@ -138,11 +138,15 @@ class HostNode(Node):
 
 
 class HostCluster(Cluster):
-    """One node in each host, called `label` and its number; `wrap` turns its command into another."""
+    """One node in each host, called `label` and its number; `wrap` turns its command into another.
 
-    def __init__(self, show, hosts, wrap=lambda argv: argv, label="h", **options):
+    It binds the address of its host, unless `bind` says another place.
+    """
+
+    def __init__(self, show, hosts, wrap=lambda argv: argv, label="h", bind=None, **options):
         super().__init__(show, **options)
         self.hosts = hosts
+        self.bind = bind
         self.label = label
         self.wrap = wrap
 
@@ -151,7 +155,7 @@ class HostCluster(Cluster):
         host = host or self.hosts[len(self.all)]
         slot = host.number if slot is None else slot
         argv = [self.show.binary, "run", "--log-format", "json", "--role", "worker",
-                "--bind", host.address, "--name", f"{self.label}{slot:02}"]
+                "--bind", self.bind or host.address, "--name", f"{self.label}{slot:02}"]
         if self.name:
             argv += ["--cluster", self.name]
         argv += ["--key-file", self.key] if self.key else ["--insecure"]

@@ -9,6 +9,7 @@ fail and say so: they never skip themselves.
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -46,6 +47,7 @@ class Story(unittest.TestCase):
     def setUp(self):
         Story.count += 1
         self.stage = lab.Stage("network", binary())
+        self.bridge = None
         self.addCleanup(self.tidy)
 
     def tidy(self):
@@ -66,6 +68,21 @@ class Story(unittest.TestCase):
         cluster.start_all(*flags)
         cluster.wait_all_see_all(20)
         return cluster
+
+    def hosts_anew(self, **options):
+        """The next of several networks in one test."""
+        if self.bridge:
+            self.stage.end_processes()
+            net.sh("ip", "link", "delete", self.bridge)
+            Story.count += 1
+        return self.hosts(**options)
+
+    def eventually(self, what, condition, within=5):
+        """Waits for what no log tells."""
+        deadline = time.monotonic() + within
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f"not within {within:.1f} s: {what}")
+            time.sleep(0.02)
 
     def nobody_failed(self, cluster):
         self.assertEqual(cluster.false_failures(), [])
@@ -190,6 +207,196 @@ class Story(unittest.TestCase):
         self.assertEqual(doubts, [])
         self.nobody_failed(cluster)
 
+    # --- to move ---
+
+    def moved(self, cluster, node, address, since, within=3):
+        """All see the same node, alive, at its new address, and nobody ever missed it."""
+        def there(viewer):
+            members = viewer.get("/v1/members")["members"]
+            mine = [member for member in members if member["id"] == node.id]
+            return [(m["address"], m["state"]) for m in mine] == [(host_port(address), "alive")] \
+                and len(members) == len(cluster.live)
+        left = max(0.1, since + within - time.time())
+        self.eventually(f"{node.name} is at {address}", lambda: all(map(there, cluster.live)), left)
+        before = node.ready["incarnation"]
+        self.assertGreater(node.get("/v1/self")["incarnation"], before)
+        cluster.read()
+        missed = [line for other in cluster.all for kind in ("member_failed", "member_forgotten")
+                  for line in other.events(kind) if line["at"] >= since]
+        self.assertEqual(missed, [])
+
+    def test_a_node_bound_to_its_interface_or_by_auto_follows_its_address(self):
+        for place in ("eth0", "auto", "0.0.0.0"):
+            with self.subTest(place):
+                hosts = self.hosts_anew()
+                cluster = self.together(hosts, bind=place)
+                node, self_before = cluster.live[2], cluster.live[2].get("/v1/self")
+                for number in (33, 36):
+                    since = time.time()
+                    readdress(hosts[2], f"10.77.0.{number}")
+                    self.moved(cluster, node, f"10.77.0.{number}", since)
+                # Twice in a breath: it ends at the last.
+                since = time.time()
+                for number in (35, 34):
+                    readdress(hosts[2], f"10.77.0.{number}")
+                self.moved(cluster, node, "10.77.0.34", since)
+                after = node.get("/v1/self")
+                self.assertEqual(after["id"], self_before["id"])
+                port = after["client_address"].rpartition(":")[2]
+                if place != "0.0.0.0":
+                    self.assertEqual(after["client_address"], f"10.77.0.34:{port}")
+                # The client port serves at the new address: the API itself is for this host alone.
+                answer = hosts[0].sh("python3", "-c", (
+                    "import http.client\n"
+                    f"c=http.client.HTTPConnection('10.77.0.34',{port},timeout=5)\n"
+                    "c.request('GET','/v1/self')\nprint(c.getresponse().status)"))
+                self.assertEqual(answer.strip(), "403")
+                # News reach it, and its beacons a stranger, there.
+                late = net.Host(self.stage, 9, bridge=self.bridge)
+                cluster.start("--discovery", "multicast", host=late)
+                cluster.wait_all_see_all(20)
+                asked = time.time()
+                cluster.live[0].post("/v1/events/news", b"x" * 4_000)
+                cluster.wait("news arrives", lambda: cluster.last("user_event", [node], asked), 10)
+
+    def test_a_node_whose_interface_vanishes_and_returns_by_another_name_goes_on_there(self):
+        hosts = self.hosts()
+        cluster = self.together(hosts, bind="auto")
+        node, host = cluster.live[2], hosts[2]
+        asked = self.stage.dir / "asked"
+        self.stage.spawn(host.inside("/usr/bin/env", "python3", "-c", (
+            "import http.client,sys,time\n"
+            "while True:\n"
+            " try:\n"
+            f"  c=http.client.HTTPConnection('{node.client}',timeout=5)\n"
+            "  c.request('GET','/v1/self')\n  print(c.getresponse().status,file=sys.stderr)\n"
+            " except OSError as error: print(error,file=sys.stderr)\n"
+            " time.sleep(0.005)")), str(asked))
+        since = time.time()
+        # As `docker network disconnect` and `connect` do it.
+        net.sh("ip", "link", "delete", host.port)
+        cluster.wait("it is told", lambda: node.events("address_lost"), 5)
+        answers = lambda: asked.read_text().split("\n")[:-1]
+        so_far = len(answers())
+        self.eventually("its own host is served without an address", lambda: len(answers()) > so_far + 100, 10)
+        net.sh("ip", "link", "add", host.port, "type", "veth", "peer", "name", f"{host.port}x")
+        net.sh("ip", "link", "set", f"{host.port}x", "netns", host.keeper.pid)
+        net.sh("ip", "link", "set", host.port, "master", self.bridge, "up")
+        host.sh("ip", "link", "set", f"{host.port}x", "name", "eth1")
+        host.sh("ip", "link", "set", "eth1", "up")
+        back = time.time()
+        host.sh("ip", "address", "add", "10.77.0.44/24", "brd", "+", "dev", "eth1")
+        self.moved(cluster, node, "10.77.0.44", since, within=back - since + 3)
+        so_far = len(answers())
+        self.eventually("requests go on", lambda: len(answers()) > so_far + 5)
+        self.assertEqual(set(answers()), {"200"}, "127.0.0.1 answers all the time")
+
+    def test_over_ipv6_alone_an_address_is_followed_and_a_passing_one_is_not_taken(self):
+        for place in ("auto", "eth0"):
+            with self.subTest(place):
+                hosts = self.hosts_anew(ipv4=False, ipv6=True)
+                cluster = self.together(hosts, "--discovery", "multicast", bind=place)
+                node, host = cluster.live[2], hosts[2]
+                since = time.time()
+                # On its way out from the start, and never to be moved to.
+                host.sh("ip", "address", "add", "fd77::d/64", "dev", "eth0", "nodad", "preferred_lft", "0")
+                host.sh("ip", "address", "add", "fd77::33/64", "dev", "eth0", "nodad")
+                host.sh("ip", "address", "delete", f"{host.ip6}/64", "dev", "eth0")
+                self.moved(cluster, node, "fd77::33", since)
+
+    def test_two_hosts_that_swap_their_addresses_are_the_two_they_were(self):
+        hosts = self.hosts(4)
+        cluster = self.together(hosts, bind="eth0")
+        one, other = hosts[1:3]
+        since = time.time()
+        for host in (one, other):
+            host.sh("ip", "link", "set", "eth0", "down")
+            host.sh("ip", "address", "flush", "dev", "eth0")
+        for host, address in ((one, other.ip), (other, one.ip)):
+            host.sh("ip", "address", "add", f"{address}/24", "brd", "+", "dev", "eth0")
+            host.sh("ip", "link", "set", "eth0", "up")
+        self.moved(cluster, cluster.live[1], other.ip, since, within=6)
+        self.moved(cluster, cluster.live[2], one.ip, since, within=6)
+
+    def test_a_name_that_answers_late_is_followed_and_delays_no_start(self):
+        hosts = self.hosts()
+        host, late = hosts[2], "10.77.0.52"
+        host.sh("ip", "address", "add", f"{late}/24", "brd", "+", "dev", "eth0")
+        server = net.NameServer(self.stage, hosts[0], "db.town", [late])
+        cluster = self.cluster(hosts[:2])
+        cluster.start_all()
+        server.process.signal(signal.SIGSTOP)
+        cluster.hosts, cluster.bind, cluster.wrap = hosts, "auto", server.asked_by
+        node = cluster.start("--advertise", "db.town", "--join", hosts[0].ip)
+        began = time.monotonic()
+        cluster.wait("it is ready", lambda: node.ready, 5)
+        self.assertLess(time.monotonic() - began, 4)
+        self.assertIn("db.town", node.events("address_rule_skipped")[0]["reason"])
+        cluster.wait_all_see_all(20)
+        self.assertEqual(node.ready["address"], host_port(host.ip))
+        server.process.signal(signal.SIGCONT)
+        since = time.time()
+        # Any word of the kernel has the name asked again, as half a minute would.
+        host.sh("ip", "address", "add", "10.77.0.53/24", "dev", "eth0")
+        self.moved(cluster, node, late, since, within=8)
+
+    def test_a_literal_address_is_stayed_at_and_the_remedy_is_told(self):
+        hosts = self.hosts()
+        cluster = self.together(hosts)
+        node = cluster.live[2]
+        readdress(hosts[2], "10.77.0.33")
+        cluster.wait("it is told", lambda: node.events("address_lost"), 5)
+        self.assertIn("--bind auto", node.events("address_lost")[0]["remedy"])
+        hosts[2].sh("ip", "address", "add", f"{hosts[2].ip}/24", "brd", "+", "dev", "eth0")
+        cluster.wait("it is well again", lambda: node.events("address_back"), 5)
+        cluster.wait_all_see_all(20)
+
+    def test_a_peer_port_that_is_taken_at_the_new_address_is_waited_for(self):
+        hosts = self.hosts()
+        cluster = self.together(hosts, bind="eth0")
+        node, host = cluster.live[2], hosts[2]
+        holder = self.stage.spawn(host.inside("/usr/bin/env", "python3", "-c", (
+            "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+            "s.setsockopt(0,15,1)\n"  # IP_FREEBIND
+            f"s.bind(('10.77.0.33',{PEER_PORT}))\ntime.sleep(600)")))
+        self.eventually("it is held", lambda: "10.77.0.33:7781" in host.sh("ss", "-lun"), 10)
+        readdress(host, "10.77.0.33")
+        cluster.wait("it is told", lambda: node.events("move_failed"), 5)
+        holder.kill()
+        cluster.wait("it has moved", lambda: node.events("address_changed"), 10)
+        cluster.wait_all_see_all(20)
+
+    def test_the_rules_find_the_address_to_tell_and_say_which(self):
+        hosts = self.hosts(2)
+        for host in hosts:
+            # A second network, as on a host that runs containers.
+            host.sh("ip", "link", "add", "other", "type", "veth", "peer", "name", "end")
+            host.sh("ip", "link", "set", "other", "up")
+            host.sh("ip", "address", "add", f"172.30.{host.number}.1/24", "dev", "other")
+        server = net.NameServer(self.stage, hosts[0], "tasks.town", [host.ip for host in hosts])
+        shown = lambda *flags, env=(): hosts[1].sh(*server.asked_by(
+            ["/usr/bin/env", *env, self.stage.binary, "run", "--print-config", "--insecure", *flags]))
+        told = lambda *args, **options: shown(*args, **options).split("# bound to ")[-1].strip()
+        mine = hosts[1].ip
+        other = "172.30.2.1"
+        auto = ("--bind", "auto")
+        self.assertIn("no address:", shown(*auto))
+        self.assertEqual(told(*auto, "--advertise", "other"), f"{other}, advertised as {other} (--advertise)")
+        self.assertEqual(told(*auto, "--advertise", "eth0", env=[f"POD_IP={other}"]),
+                         f"{mine}, advertised as {mine} (--advertise)")
+        self.assertEqual(told(*auto, env=[f"POD_IP={other}"]), f"{other}, advertised as {other} (POD_IP)")
+        name = "dns:tasks.town"
+        self.assertEqual(told(*auto, "--discovery", name),
+                         f"{mine}, advertised as {mine} (own address behind the discovery name)")
+        self.assertEqual(told("--bind", "0.0.0.0", "--join", hosts[0].ip),
+                         f"0.0.0.0, advertised as {mine} (source address toward {hosts[0].ip}:7781)")
+        self.assertIn("passed over: POD_IP: 10.9.9.9", told(*auto, "--discovery", name, env=["POD_IP=10.9.9.9"]))
+        # A name server that does not answer delays a start, and keeps nobody from it.
+        server.process.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        self.assertIn("--advertise: 'db.town'", told(*auto, "--advertise", "db.town", "--join", hosts[0].ip))
+        self.assertLess(time.monotonic() - began, 4)
+
     # --- who is who ---
 
     def test_a_new_node_at_a_reused_address_leaves_no_ghost(self):
@@ -233,6 +440,16 @@ class Story(unittest.TestCase):
             if cluster.read() is None else False), 20)
         self.assertEqual(len(stranger.get("/v1/members")["members"]), 1)
         self.assertEqual(len(cluster.live[0].get("/v1/members")["members"]), 2)
+
+
+def readdress(host, address):
+    """Another address instead of the one it has, as with another DHCP lease."""
+    host.sh("ip", "address", "flush", "dev", "eth0", "scope", "global")
+    host.sh("ip", "address", "add", f"{address}/24", "brd", "+", "dev", "eth0")
+
+
+def host_port(address):
+    return f"[{address}]:{PEER_PORT}" if ":" in address else f"{address}:{PEER_PORT}"
 
 
 def checksum(data):

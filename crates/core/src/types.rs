@@ -222,6 +222,14 @@ pub enum Input<'a> {
         /// Peer addresses; the node's own one is ignored.
         addresses: Vec<SocketAddr>,
     },
+    /// The node has another peer address from now on: the shell has moved its
+    /// sockets there, and closes every stream that the core closes. The
+    /// incarnation rises, and all are told. At the same address (the shell moved
+    /// behind a translation) only the streams start anew.
+    Readdressed {
+        /// The new one, as others are to be told.
+        address: SocketAddr,
+    },
     /// [`Peer::slept`](crate::Peer::slept) said so: fresh entropy, because a
     /// machine resumed from a snapshot would draw the same numbers again.
     Thawed {

@@ -5,6 +5,7 @@
 //! concerns. The shell calls [`Peer::handle`], then [`Peer::poll_output`]
 //! until `None`.
 
+mod address;
 mod contact;
 mod detour;
 mod inbox;
@@ -18,7 +19,6 @@ mod sync;
 pub use crate::types::*;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
@@ -31,6 +31,7 @@ use crate::id::{MessageCounter, NodeId};
 use crate::membership::{Act, Membership};
 use crate::seal::Seal;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
+use address::Whereabouts;
 use detour::Detours;
 use leave::Leaving;
 use limits::{Refusals, SourceLimits};
@@ -71,7 +72,7 @@ pub struct Peer {
     present: Mono,
     sources: SourceLimits,
     refusals: Refusals,
-    mismatch_told: Option<SocketAddr>,
+    whereabouts: Whereabouts,
     persist_at: Option<Mono>,
     outputs: VecDeque<Output>,
     wake: Option<(Mono, Timer)>,
@@ -123,7 +124,7 @@ impl Peer {
             present: now.mono,
             sources: SourceLimits::default(),
             refusals: Refusals::default(),
-            mismatch_told: None,
+            whereabouts: Whereabouts::default(),
             persist_at: None,
             outputs: VecDeque::new(),
             wake: None,
@@ -272,6 +273,7 @@ impl Peer {
                 let lives = |address| table.live_at(address).is_some();
                 self.discovery.candidates(now, provider, addresses, lives);
             }
+            Input::Readdressed { address } => self.readdress(now, address),
             Input::Thawed { seed } => self.thaw(now, seed),
             Input::Timeout => {
                 let round_ms = self.clock.ms(now);
@@ -461,6 +463,7 @@ impl Peer {
                 }
             }
             Act::Refute => self.refute(now),
+            Act::Moved(id) => self.member_moved(id),
             Act::Tell(event) => self.member_event(now, event),
         }
     }

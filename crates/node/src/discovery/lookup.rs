@@ -108,8 +108,11 @@ fn literal(place: &PeerPlace) -> Vec<SocketAddr> {
     }
 }
 
-/// The addresses behind a name, of the family that this node speaks.
-async fn look_up(name: &str, ipv4: bool) -> Result<Vec<IpAddr>, String> {
+/// The addresses behind a name, of one family.
+///
+/// # Errors
+/// What keeps it from being looked up, with the name.
+pub(crate) async fn look_up(name: &str, ipv4: bool) -> Result<Vec<IpAddr>, String> {
     let resolver = resolver(ipv4)?;
     let found = resolver.lookup_ip(name).await.map_err(|error| {
         format!(

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::options::{self, PeerPlace};
 use link::{Kind, Link};
+pub(crate) use lookup::look_up;
 pub(crate) use state::Board;
 pub use state::ProviderState;
 
@@ -48,6 +49,9 @@ pub(crate) trait Provider: Send + std::fmt::Debug {
 
     /// Interfaces or addresses came or went.
     fn network_changed(&mut self);
+
+    /// The node is at another address; nothing for a provider that uses none.
+    fn moved(&mut self, _interface: IpAddr) {}
 
     /// The next find; beacons are read into `buffer`. Registers the waker like
     /// a stream, so it may be dropped and polled anew.
@@ -96,12 +100,7 @@ impl Discovery {
             if kind == Kind::Broadcast && interface.is_loopback() {
                 continue;
             }
-            let group = match (kind, interface) {
-                (Kind::Broadcast, _) => "everybody on this network".into(),
-                (Kind::Multicast, IpAddr::V4(_)) => link::GROUP_V4.to_string(),
-                (Kind::Multicast, IpAddr::V6(_)) => link::GROUP_V6.to_string(),
-            };
-            let line = board.add(kind.name(), format!("{group}, port {port}, at {interface}"));
+            let line = board.add(kind.name(), kind.detail(interface, port));
             providers.push(Box::new(Link::open(kind, interface, port, line)));
         }
         for (name, mut places) in [(lookup::STATIC, fixed), (lookup::DNS, names)] {
@@ -138,6 +137,13 @@ impl Discovery {
     pub(crate) fn network_changed(&mut self) {
         for provider in &mut self.providers {
             provider.network_changed();
+        }
+    }
+
+    /// The node has moved to the interface that has this address.
+    pub(crate) fn moved(&mut self, interface: IpAddr) {
+        for provider in &mut self.providers {
+            provider.moved(interface);
         }
     }
 

@@ -149,7 +149,7 @@ impl World {
 
     /// Moves a host on the network. The node does not know: peers see another
     /// source, and its old address is silent (a NAT that maps anew, a lease
-    /// that ran out). What sees to it that a node learns of it comes here.
+    /// that ran out).
     pub fn readdress(&mut self, place: Place, outer: SocketAddr) {
         let old = self.hosts[place].outer;
         if self.by_address.get(&old) == Some(&place) {
@@ -159,10 +159,17 @@ impl World {
         self.by_address.insert(outer, place);
     }
 
-    /// Moves a host without a process: its next one tells the new address.
+    /// Moves a host on the network, and its node as its shell would: the old
+    /// address is gone with every stream that led there, and nobody is told.
     pub fn move_to(&mut self, place: Place, address: SocketAddr) {
         self.readdress(place, address);
-        self.hosts[place].address = address;
+        let host = &mut self.hosts[place];
+        host.address = address;
+        if let Some(process) = &mut host.process {
+            let ends = std::mem::take(&mut process.streams);
+            self.end_streams(ends.into_values().collect(), false);
+            self.handle(place, Input::Readdressed { address });
+        }
     }
 
     // --- helpers ---
