@@ -155,10 +155,10 @@ class HostNode(Node):
         home = os.open("/proc/self/ns/net", os.O_RDONLY)
         there = os.open(f"/proc/{self.host.keeper.pid}/ns/net", os.O_RDONLY)
         try:
-            _enter(there)
+            enter(there)
             return super()._request(method, path, body)
         finally:
-            _enter(home)
+            enter(home)
             os.close(home)
             os.close(there)
 
@@ -307,7 +307,8 @@ def whole(frame):
     return frame[:place] + (~total & 0xFFFF).to_bytes(2, "big") + frame[place + 2 :]
 
 
-def _enter(fd):
+def enter(fd):
+    """Moves this process to another network namespace."""
     if _libc.setns(fd, NEW_NET) != 0:
         raise lab.CannotRun(f"setns: {os.strerror(ctypes.get_errno())}")
 
