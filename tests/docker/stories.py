@@ -185,7 +185,7 @@ class Story(unittest.TestCase):
         cluster.wait_all_see_all(20)
         self.assertEqual(sorted(os.listdir(root)), ["dui", "key"])
         lines = {line["name"]: line for line in cluster.live[0].get("/v1/discovery")["providers"]}
-        self.assertIn("/etc/resolv.conf", lines["dns"]["error"])
+        self.assertIn("/etc/resolv.conf cannot be read", lines["dns"]["error"])
         for node in cluster.live:
             node.process.signal(signal.SIGTERM)
         self.assertEqual([node.process.wait(10) for node in cluster.live], [0, 0])
