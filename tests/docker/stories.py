@@ -9,6 +9,7 @@ removed by its id or a name that nobody else has. Without Docker the tests fail
 and say what is missing: they never skip themselves.
 """
 
+import json
 import os
 import pathlib
 import pty
@@ -166,6 +167,23 @@ class Story(unittest.TestCase):
             state_now, _, line = other.view[again.id]
             self.assertEqual((state_now, line["address"]), ("alive", f"{subnet}.200:7781"))
         town.all_see_all()
+
+    def test_who_is_connected_again_at_another_address_is_the_same_member(self):
+        subnet = free_subnet()
+        town = self.town(2, subnet=f"{subnet}.0/24")
+        node = town.start("--ip", f"{subnet}.100")
+        town.all_see_all()
+        asked = time.time()
+        docker("network", "disconnect", town.network, node.container)
+        town.last("member_failed", node, asked)
+        asked = time.time()
+        docker("network", "connect", "--ip", f"{subnet}.200", town.network, node.container)
+        town.last("member_alive", node, asked)
+        town.all_see_all()
+        for other in town.live()[:2]:
+            self.assertEqual(other.view[node.id][2]["address"], f"{subnet}.200:7781")
+            members = json.loads(docker("exec", other.container, "/dui", "members", "--json"))["members"]
+            self.assertEqual([member["id"] for member in members if member["name"] == "c2"], [node.id])
 
     # --- to have little ---
 
