@@ -8,6 +8,7 @@ mod file;
 mod link;
 mod lookup;
 mod state;
+mod unanswered;
 
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, Waker};
@@ -96,8 +97,13 @@ impl Discovery {
                     continue;
                 }
             };
-            // Beacons on loopback go by multicast, which reaches all of it.
-            if kind == Kind::Broadcast && interface.is_loopback() {
+            // Beacons on loopback go by multicast, which reaches all of it; so
+            // do those over IPv6, which has no broadcast: whoever asked for
+            // both, as the default does, lacks nothing.
+            let multicast = choices.contains(&options::Provider::Multicast);
+            if kind == Kind::Broadcast
+                && (interface.is_loopback() || interface.is_ipv6() && multicast)
+            {
                 continue;
             }
             let line = board.add(kind.name(), kind.detail(interface, port));
@@ -267,6 +273,18 @@ mod tests {
         let states = discovery.board().read();
         let broken = |name| states.iter().any(|s| s.name == name && s.error.is_some());
         assert!(broken("multicast") && !broken("static"), "{states:?}");
+    }
+
+    #[tokio::test]
+    async fn broadcast_over_ipv6_is_missed_only_where_it_is_all_there_is() {
+        let (multicast, broadcast) = (options::Provider::Multicast, options::Provider::Broadcast);
+        let ipv6 = "2001:db8::1".parse().unwrap();
+        let names = |choices: &[options::Provider]| {
+            let states = Discovery::start(choices, ipv6, 17_798).board().read();
+            states.into_iter().map(|s| s.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[multicast, broadcast.clone()]), ["multicast"]);
+        assert_eq!(names(&[broadcast]), ["broadcast"]);
     }
 
     #[tokio::test]
