@@ -213,6 +213,7 @@ impl Peer {
             .collect();
         if !rumors.is_empty() {
             let packet = Packet::new(self.config.id);
+            self.counters.rumors_sent += rumors.len() as u64;
             self.send_list(
                 path,
                 Some(from),
@@ -257,6 +258,7 @@ impl Peer {
                     .collect();
                 let packet = Packet::new(self.config.id);
                 let to = Some(delivery.to);
+                self.counters.rumors_sent += rumors.len() as u64;
                 self.send_list(
                     path,
                     to,
@@ -269,6 +271,7 @@ impl Peer {
                 );
             }
             by_id.sort_unstable();
+            self.counters.rumor_ids_sent += by_id.len() as u64;
             for ids in by_id.chunks(room / ID_BYTES) {
                 let ids = ids.iter().map(|id| (*id, self.gossip.bytes_of(*id) > room));
                 let mut packet = Packet::new(self.config.id);

@@ -23,7 +23,7 @@ impl World {
         let fresh = NodeId(self.dice.wide());
         let run = RunId(self.dice.wide());
         let seed = self.dice.entropy();
-        let probe_interval = self.probe_interval;
+        let (probe_interval, tuning) = (self.probe_interval, self.tuning);
         let host = &mut self.hosts[place];
         let now = host.clock.now(self.now);
         let record = host.disk.durable().cloned();
@@ -56,7 +56,7 @@ impl World {
             probe_interval,
         };
         let addresses = host.joins.clone();
-        host.process = Some(Process::new(Peer::new(config, now, seed)));
+        host.process = Some(Process::new(Peer::tuned(config, &tuning, now, seed)));
         self.carry_out(place);
         if !addresses.is_empty() {
             self.deliver(place, Arrival::Candidates { addresses });
