@@ -12,7 +12,7 @@ use dui_client::MemberState;
 use dui_node::core::ClusterName;
 
 use crate::settings::Flags;
-use crate::sim::{Constant, Delay, Percent};
+use crate::sim::{Constant, Delay, Percent, Scheme};
 
 /// Turns processes into a cluster.
 ///
@@ -221,6 +221,13 @@ pub(crate) struct SimArgs {
     /// How many nodes start at once.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=16_384))]
     pub(crate) nodes: u32,
+    /// They know one another from the start: no boot, and thousands are up soon.
+    #[arg(long)]
+    pub(crate) acquainted: bool,
+    /// Whose protocol: dui's, or a model of memberlist with its LAN defaults,
+    /// of which only events and deaths are simulated.
+    #[arg(long, value_enum, default_value_t = Scheme::Dui)]
+    pub(crate) scheme: Scheme,
     /// Packets lost, in percent.
     #[arg(long, value_name = "PERCENT", default_value_t = Percent::default())]
     pub(crate) loss: Percent,

@@ -23,7 +23,10 @@ pub(crate) fn sim(args: &SimArgs) -> Result<(), Failure> {
     let scale = args.scale();
     let started = Instant::now();
     let mut bar = Bar::new();
-    let figures = scale::run(&scale, &mut |progress| bar.show(progress));
+    let figures = match args.scheme {
+        Scheme::Dui => scale::run(&scale, &mut |progress| bar.show(progress)),
+        Scheme::Memberlist => scale::memberlist(&scale),
+    };
     bar.clear();
     let wall = started.elapsed().as_secs_f64();
     let simulated = figures.virtual_time.as_secs_f64();
@@ -51,6 +54,7 @@ impl SimArgs {
     fn scale(&self) -> Scale {
         let mut scale = Scale {
             nodes: self.nodes as usize,
+            acquainted: self.acquainted,
             seed: self.seed,
             latency: self.latency.0,
             loss_ppm: self.loss.ppm,
@@ -174,6 +178,15 @@ impl Bar {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// Whose protocol is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Scheme {
+    /// The nodes' own code.
+    Dui,
+    /// A model of memberlist.
+    Memberlist,
 }
 
 /// `5`, `0.1`: of a hundred.

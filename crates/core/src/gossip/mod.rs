@@ -29,7 +29,7 @@ use window::Windows;
 /// How long a rumor can be pulled.
 const KEPT: Duration = Duration::from_secs(5);
 /// Rumors and bytes kept for pulling; beyond that the oldest goes.
-const KEPT_MAX: usize = 8_192;
+const KEPT_MAX: usize = 1_024;
 const KEPT_BYTES_MAX: usize = 8 << 20;
 /// More rumors than this within [`STORM_SPAN`] are a storm.
 const STORM_RUMORS: usize = 8;

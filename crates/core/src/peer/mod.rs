@@ -152,6 +152,14 @@ impl Peer {
         self.membership.live().len()
     }
 
+    /// What others are told of this node.
+    pub fn record(&self) -> wire::MemberRecord {
+        wire::MemberRecord {
+            info: self.membership.myself().clone(),
+            state: MemberState::Alive,
+        }
+    }
+
     /// Every member in every state, this node included, sorted by name, then id.
     pub fn members(&self) -> Vec<Member> {
         let mut members: Vec<Member> = self

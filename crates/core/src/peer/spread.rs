@@ -71,7 +71,8 @@ impl Peer {
         self.membership.counted(id.origin, id.run, id.counter);
         let heard = self.believe(now, &rumor);
         self.drain_acts(now);
-        if heard == Heard::News {
+        let arrival = matches!(rumor.body, Body::Alive(_));
+        if heard == Heard::News && !(arrival && self.sync.leaves_out_arrival()) {
             self.gossip.spread(now.mono, rumor, Some(from));
         }
     }

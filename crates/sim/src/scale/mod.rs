@@ -7,6 +7,7 @@
 //! Nothing in them depends on the machine that simulates.
 
 mod figures;
+mod memberlist;
 mod plot;
 mod stages;
 mod stalls;
@@ -22,6 +23,7 @@ use crate::network::Latency;
 use crate::trace::Trace;
 use crate::world::{Habitat, News, World};
 pub use figures::{Figures, Tally, Times};
+pub use memberlist::memberlist;
 pub use plot::plot;
 use stalls::Stalls;
 
@@ -30,6 +32,9 @@ use stalls::Stalls;
 pub struct Scale {
     /// Nodes that start at once.
     pub nodes: usize,
+    /// Whether they know one another from the start, instead of joining
+    /// through the first.
+    pub acquainted: bool,
     /// Decides all chance.
     pub seed: u64,
     /// One-way delay of each packet.
@@ -67,6 +72,7 @@ impl Default for Scale {
     fn default() -> Self {
         Self {
             nodes: 100,
+            acquainted: false,
             seed: 1,
             latency: Latency::Constant(Duration::from_millis(1)),
             loss_ppm: 0,
@@ -140,7 +146,7 @@ impl<'a> Run<'a> {
         world.network.evidence = scale.evidence;
         world.probe_interval = scale.probe_interval;
         world.tuning = scale.tuning;
-        world.trace = Trace::hashed();
+        world.trace = Trace::inputs();
         let mut dice = world.dice.fork();
         Self {
             stalls: Stalls::new(dice.fork()),
@@ -301,6 +307,20 @@ mod tests {
         assert_eq!(figures, run(&small(), &mut |_| ()));
         let other = Scale { seed: 2, ..small() };
         assert_ne!(figures.trace_hash, run(&other, &mut |_| ()).trace_hash);
+    }
+
+    #[test]
+    fn who_knows_the_others_from_the_start_needs_no_boot() {
+        let acquainted = Scale {
+            acquainted: true,
+            ..small()
+        };
+        let figures = run(&acquainted, &mut |_| ());
+        assert_eq!(figures.join.len(), 0);
+        assert_eq!(figures.spread.len(), 10 * 29);
+        let last = figures.spread.last().expect("news");
+        assert!(*last < Duration::from_secs(1), "{last:?}");
+        assert_eq!(figures.detect.len(), 29 + 28);
     }
 
     /// The checker would see a mistake: without suspicion a node that stalls

@@ -22,10 +22,20 @@ impl Run<'_> {
         self.begin("boot");
         let first = self.start(None);
         for _ in 1..self.scale.nodes {
-            self.start(Some(first));
+            let through = (!self.scale.acquainted).then_some(first);
+            self.start(through);
+            if self.world.hosts().len().is_multiple_of(256) {
+                self.report(self.world.hosts().len() as f64 / self.scale.nodes as f64);
+            }
         }
-        let all = self.living.clone();
-        self.figures.join = self.see(self.began, &all, self.scale.nodes);
+        if self.scale.acquainted {
+            self.world.keeps_news = false;
+            self.world.acquaint();
+            self.world.keeps_news = true;
+        } else {
+            let all = self.living.clone();
+            self.figures.join = self.see(self.began, &all, self.scale.nodes);
+        }
         self.pass(SETTLE);
         for place in 1..=self.scale.stalled.min(self.living.len() - 1) {
             self.stalls.add(self.world.now(), self.living[place]);

@@ -301,7 +301,7 @@ impl World {
 
     /// `true` when the process ends of itself now.
     fn carry_out_one(&mut self, place: Place, output: Output) -> bool {
-        if self.trace.is_on() {
+        if self.trace.covers_outputs() {
             self.trace_output(place, &output);
         }
         match output {
