@@ -418,6 +418,9 @@ class Story(unittest.TestCase):
         began = time.monotonic()
         self.assertIn("--advertise: 'db.town'", told(*auto, "--advertise", "db.town", "--join", hosts[0].ip))
         self.assertLess(time.monotonic() - began, 4)
+
+    # --- to be far, late or sick ---
+
     def test_what_comes_late_out_of_order_and_twice_is_heard_once_by_all(self):
         hosts = self.hosts(4)
         for host in hosts:

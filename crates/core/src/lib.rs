@@ -11,7 +11,7 @@
 //!
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
-//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `types` ← `membership`,
+//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `tuning`, `types` ← `membership`,
 //! `gossip`, `discovery` ← `peer`. The three in the middle never import one
 //! another; `peer` composes them.
 
@@ -24,6 +24,7 @@ mod membership;
 pub mod peer;
 pub mod reconcile;
 pub mod seal;
+mod tuning;
 mod types;
 pub mod wire;
 
@@ -35,3 +36,4 @@ pub use peer::{
     Known, Member, MemberState, Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role,
     SelfInfo, StreamId, Timer, UserEvent, Why, WhyEntry,
 };
+pub use tuning::Tuning;

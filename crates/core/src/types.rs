@@ -587,6 +587,8 @@ counters! {
     rumors_originated: "Rumors originated.",
     rumors_new: "Rumors received that were new.",
     rumors_duplicate: "Rumors received again.",
+    rumors_sent: "Rumors sent in full.",
+    rumor_ids_sent: "Ids of rumors sent, for those who lack them to pull.",
     rumors_pulled: "Rumors pulled after a digest showed them missing.",
     probes_sent: "Probes sent.",
     probes_failed: "Probes without an answer.",

@@ -82,7 +82,8 @@ impl Membership {
                 }
             }
             MemberState::Alive => {
-                let doubt = suspicion::Suspicion::new(now.mono, by, live, self.interval);
+                let doubt =
+                    suspicion::Suspicion::new(now.mono, by, live, self.interval, &self.tuning);
                 self.table
                     .set_state(now, subject.id, subject.incarnation, MemberState::Suspect);
                 if let Some(entry) = self.table.get_mut(subject.id) {

@@ -27,6 +27,7 @@ use rand_core::Rng;
 
 use crate::clock::{Mono, Now};
 use crate::id::{Incarnation, NodeId};
+use crate::tuning::Tuning;
 use crate::types::{Event, ForgetError, ForgetReason, Member, MemberState, Timer};
 use crate::wire::{MemberInfo, MemberRecord, Subject, Verdict};
 use awareness::Awareness;
@@ -129,6 +130,7 @@ struct Claim {
 pub(crate) struct Membership {
     me: NodeId,
     interval: Duration,
+    tuning: Tuning,
     table: Table,
     retired: Retired,
     awareness: Awareness,
@@ -158,6 +160,7 @@ impl Membership {
         now: Now,
         me: MemberInfo,
         interval: Duration,
+        tuning: Tuning,
         forgotten: Vec<NodeId>,
         rng: &mut ChaCha12Rng,
     ) -> Self {
@@ -165,9 +168,10 @@ impl Membership {
         let mut membership = Self {
             me: me.id,
             interval,
+            tuning,
             table: Table::default(),
             retired: Retired::new(forgotten),
-            awareness: Awareness::default(),
+            awareness: Awareness::new(tuning.awareness_max),
             schedule: Schedule::default(),
             probes: Probes::default(),
             confirmations: BTreeMap::new(),

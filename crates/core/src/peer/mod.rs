@@ -30,6 +30,7 @@ use crate::gossip::{EventLog, Gossip};
 use crate::id::{MessageCounter, NodeId};
 use crate::membership::{Act, Membership};
 use crate::seal::Seal;
+use crate::tuning::Tuning;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
 use address::Whereabouts;
 use detour::Detours;
@@ -83,6 +84,12 @@ impl Peer {
     /// A node that starts now. `seed`: 32 bytes of the system's entropy, or
     /// of a simulation's.
     pub fn new(config: Config, now: Now, seed: [u8; 32]) -> Self {
+        Self::tuned(config, &Tuning::default(), now, seed)
+    }
+
+    /// As [`Peer::new`], with other constants than every node has: for
+    /// simulations. All of a cluster need the same.
+    pub fn tuned(config: Config, tuning: &Tuning, now: Now, seed: [u8; 32]) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let seal = Seal::new(config.keys.clone(), &mut rng);
         let messages = MessageCounter(1);
@@ -106,13 +113,14 @@ impl Peer {
             body: Body::Alive(info.clone()),
         };
         let interval = config.probe_interval;
-        let membership = Membership::new(now, info, interval, config.forgotten.clone(), &mut rng);
+        let forgotten = config.forgotten.clone();
+        let membership = Membership::new(now, info, interval, *tuning, forgotten, &mut rng);
         let discovery = Discovery::new(now.mono, config.address, config.known.clone(), &mut rng);
         let mut peer = Self {
             clock: HybridClock::default(),
             seal,
             membership,
-            gossip: Gossip::new(now.mono, config.id),
+            gossip: Gossip::new(now.mono, config.id, tuning),
             log: EventLog::default(),
             discovery,
             sync: Sync::new(),
@@ -139,6 +147,19 @@ impl Peer {
     }
 
     // --- getters ---
+
+    /// How many members are alive or suspect, this node included.
+    pub fn live(&self) -> usize {
+        self.membership.live().len()
+    }
+
+    /// What others are told of this node.
+    pub fn record(&self) -> wire::MemberRecord {
+        wire::MemberRecord {
+            info: self.membership.myself().clone(),
+            state: MemberState::Alive,
+        }
+    }
 
     /// Every member in every state, this node included, sorted by name, then id.
     pub fn members(&self) -> Vec<Member> {

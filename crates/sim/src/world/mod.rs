@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Event, Keyring, Mono, NodeId, StreamId};
+use dui_core::{EndOfStream, Event, Keyring, Mono, NodeId, StreamId, Tuning};
 
 use crate::dice::Dice;
 use crate::host::{Host, Place};
@@ -164,6 +164,8 @@ pub struct World {
     pub trace: Trace,
     /// Time between two probes of nodes that start from now on.
     pub probe_interval: Duration,
+    /// Constants of their protocol.
+    pub tuning: Tuning,
     /// The chance of everything that nothing else decides.
     pub dice: Dice,
     now: Ns,
@@ -184,6 +186,7 @@ impl World {
             recorded: None,
             trace: Trace::none(),
             probe_interval: Duration::from_secs(1),
+            tuning: Tuning::default(),
             dice: Dice::new(seed ^ 0x5eed),
             now: 1_000_000_000,
             queue: Queue::new(),
@@ -263,6 +266,7 @@ impl World {
             disk: crate::disk::Disk::default(),
             joins: Vec::new(),
             cost: Duration::ZERO,
+            merge_cost: Duration::ZERO,
             on: true,
             life: 0,
             process: None,
