@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use dui_core::wire::{Body, Packet, Relay, Rumor, RumorId, Subject};
 use dui_core::{
-    Event, Incarnation, Input, MemberState, MessageCounter, NodeId, Output, RunId, Timer,
+    Event, Incarnation, Input, MemberState, MessageCounter, Mono, NodeId, Output, RunId, Timer,
 };
 use dui_sim::{Town, key, ms, secs};
 
@@ -332,4 +332,33 @@ fn most_of_a_town_dies_in_silence_and_the_rest_agrees() {
         })
     });
     assert!(agreed.is_some(), "the survivors do not agree");
+}
+
+/// Slower than the steps of a probe: nothing is measured unless late acks are.
+#[test]
+fn members_far_apart_learn_how_far_and_stop_doubting_each_other() {
+    for one_way in [80, 300, 600] {
+        let mut town = Town::new(31);
+        for name in ["ann", "bo", "cy", "dee"] {
+            town.move_in(name);
+        }
+        town.take(ms(one_way)).run(secs(40));
+        for member in town.peer("ann").members() {
+            let Some(rtt) = member.rtt else {
+                assert_eq!(member.name.as_str(), "ann", "a round trip is known");
+                continue;
+            };
+            let ratio = rtt.as_millis() as f64 / (2 * one_way) as f64;
+            assert!((0.4..1.2).contains(&ratio), "{one_way} ms: {rtt:?}");
+        }
+        let before = town.now();
+        town.run(secs(60));
+        let doubts = ["ann", "bo", "cy", "dee"].iter().map(|name| {
+            let doubts = |(at, event): &&(Mono, Event)| {
+                *at > before && matches!(event, Event::MemberSuspect(_))
+            };
+            town.events(name).iter().filter(doubts).count()
+        });
+        assert_eq!(doubts.sum::<usize>(), 0, "{one_way} ms");
+    }
 }

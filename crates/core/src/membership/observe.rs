@@ -6,7 +6,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::Rng;
 
 use super::confirm::{Confirmation, Outcome};
-use super::probe::{self, Reason, Step};
+use super::probe::{self, Probe, Reason, Step};
 use super::story::Fact;
 use super::{Act, Membership};
 use crate::clock::Now;
@@ -17,8 +17,12 @@ use crate::wire::{MemberRecord, Subject, Verdict};
 impl Membership {
     /// A member acked, itself or through a relay that we had asked. `from`:
     /// the id that the ack was authenticated under.
-    pub(crate) fn hear_ack(&mut self, now: Now, seq: u32, from: NodeId) {
+    pub(crate) fn hear_ack(&mut self, now: Now, seq: u32, from: NodeId, by_packet: bool) {
         let Some(probe) = self.probes.get_mut(seq) else {
+            // It refutes by itself; that its link is slow, only this tells.
+            if let Some(probe) = self.probes.too_late(seq, from) {
+                self.measure(now, from, &probe, by_packet);
+            }
             return;
         };
         // An ack from another id at the address says nothing about the target,
@@ -32,11 +36,8 @@ impl Membership {
         let Some(probe) = self.probes.finish(seq) else {
             return;
         };
-        if !probe.pinged_again
-            && !relayed
-            && let Some(entry) = self.table.get_mut(from)
-        {
-            entry.measured(now.mono.saturating_sub(probe.sent_at));
+        if !relayed {
+            self.measure(now, from, &probe, by_packet);
         }
         self.streams_lost.remove(&from);
         match probe.reason {
@@ -54,6 +55,15 @@ impl Membership {
         // Whoever answers is not crashed, whatever else was under way.
         if let Some(crash) = self.confirmations.get_mut(&from) {
             crash.own_verdict(Verdict::Answered);
+        }
+    }
+
+    fn measure(&mut self, now: Now, from: NodeId, probe: &Probe, by_packet: bool) {
+        // The stream of a second attempt was opened later than any ping.
+        let tells = by_packet || probe.again_at.is_none();
+        if let Some(entry) = self.table.get_mut(from).filter(|_| tells) {
+            let known = entry.rtt().is_some();
+            entry.measured(probe.round_trip(now.mono, known));
         }
     }
 
@@ -232,7 +242,7 @@ impl Membership {
         let (reason, address) = (probe.reason, probe.address);
         match (step, reason) {
             (Step::PingAgain, _) => {
-                probe.pinged_again = true;
+                probe.again_at = Some(now.mono);
                 self.ping(seq, reason, address);
             }
             (Step::Indirect, Reason::Relay { asker, seq, .. }) => {
@@ -273,20 +283,22 @@ impl Membership {
     }
 
     fn verdict(&mut self, now: Now, seq: u32, rng: &mut ChaCha12Rng) {
-        let Some(probe) = self.probes.finish(seq) else {
+        let Some(probe) = self.probes.judge(seq) else {
             return;
         };
-        match probe.reason {
+        let (reason, address) = (probe.reason, probe.address);
+        let (relays, nacks) = (probe.relays.len(), probe.nacks);
+        match reason {
             Reason::Round(subject) => {
                 self.probes_failed += 1;
                 // Relays that live say so. If none did, the silence is rather ours.
-                if probe.nacks == 0 {
+                if nacks == 0 {
                     self.awareness.worse();
                 }
                 let fact = Fact::ProbeTimeout {
-                    address: probe.address,
-                    relays: probe.relays.len() as u8,
-                    nacks: u8::try_from(probe.nacks).unwrap_or(u8::MAX),
+                    address,
+                    relays: relays as u8,
+                    nacks: u8::try_from(nacks).unwrap_or(u8::MAX),
                 };
                 self.table.note(now, subject.id, fact);
                 self.accuse(now, subject);
@@ -308,7 +320,7 @@ impl Membership {
                 // Nobody there yet: once more, until the claim expires.
                 let open = self.claims.get(&claimant);
                 if open.is_some_and(|claim| claim.expires > now.mono) {
-                    self.start_probe(now, probe.reason, probe.address, rng);
+                    self.start_probe(now, reason, address, rng);
                 }
             }
             Reason::OwnId => {

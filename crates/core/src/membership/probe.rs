@@ -14,7 +14,7 @@
 //! Source: SWIM (Das et al., DSN 2002), section 3.1; Lifeguard, section IV-A
 //! (nacks); memberlist's stream fallback.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ const PROBES_MAX: usize = 1_024;
 /// Those asked for by others are dropped earlier, or a thousand wishes would
 /// keep this node from looking for itself.
 const FOR_OTHERS_MAX: usize = PROBES_MAX / 2;
+/// Judged probes whose acks may still come: what tells a slow link from a dead one.
+const JUDGED_MAX: usize = 64;
 /// A slow link makes the steps so many times as long at most.
 const SLOWER_MAX: u32 = 4;
 
@@ -99,8 +101,8 @@ pub(crate) struct Probe {
     pub(crate) reason: Reason,
     pub(crate) address: SocketAddr,
     pub(crate) sent_at: Mono,
-    /// Karn: an ack after a second ping measures nothing.
-    pub(crate) pinged_again: bool,
+    /// When the second ping went out.
+    pub(crate) again_at: Option<Mono>,
     /// Who was asked to try: an ack from them is the target's.
     pub(crate) relays: Vec<NodeId>,
     pub(crate) nacks: usize,
@@ -110,6 +112,16 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
+    /// What the round trip was, if an ack by packet comes now. After two pings nobody
+    /// knows which one it answers (Karn). Who is known takes the second, lest
+    /// a lost packet makes a quick link slow; of who is not, any guess is
+    /// better than none, and the longer one makes the next ping wait for its
+    /// ack: on a link slower than a unit, nothing else is ever measured.
+    pub(crate) fn round_trip(&self, now: Mono, known: bool) -> Duration {
+        let from = self.again_at.filter(|_| known).unwrap_or(self.sent_at);
+        now.saturating_sub(from)
+    }
+
     fn advance(&mut self, now: Mono) {
         let wants_indirect = matches!(self.reason, Reason::Round(_) | Reason::Relay { .. });
         let (next, units) = match self.step {
@@ -126,6 +138,8 @@ impl Probe {
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
     flying: BTreeMap<u32, Probe>,
+    /// The latest last.
+    judged: VecDeque<(u32, Probe)>,
 }
 
 impl Probes {
@@ -152,7 +166,7 @@ impl Probes {
                 reason,
                 address,
                 sent_at: now,
-                pinged_again: false,
+                again_at: None,
                 relays: Vec::new(),
                 nacks: 0,
                 step: Step::PingAgain,
@@ -184,6 +198,24 @@ impl Probes {
         self.flying.remove(&seq)
     }
 
+    /// As [`Probes::finish`], of a probe whose ack did not come in time.
+    pub(crate) fn judge(&mut self, seq: u32) -> Option<&Probe> {
+        let probe = self.flying.remove(&seq)?;
+        if self.judged.len() == JUDGED_MAX {
+            self.judged.pop_front();
+        }
+        self.judged.push_back((seq, probe));
+        self.judged.back().map(|(_, probe)| probe)
+    }
+
+    /// The probe, judged already, that this ack is for.
+    pub(crate) fn too_late(&mut self, seq: u32, from: NodeId) -> Option<Probe> {
+        let is_it =
+            |(judged, probe): &(u32, Probe)| *judged == seq && probe.reason.target() == Some(from);
+        let place = self.judged.iter().position(is_it)?;
+        self.judged.remove(place).map(|(_, probe)| probe)
+    }
+
     /// Numbers of the probes that satisfy a condition.
     pub(crate) fn matching(&self, mut wanted: impl FnMut(&Probe) -> bool) -> Vec<u32> {
         let found = self.flying.iter().filter(|(_, probe)| wanted(probe));
@@ -200,6 +232,7 @@ impl Probes {
     /// Forgets all: this node slept, the answers did not.
     pub(crate) fn clear(&mut self) {
         self.flying.clear();
+        self.judged.clear();
     }
 }
 

@@ -136,7 +136,8 @@ impl Peer {
                 }
             }
             if let Some(seq) = packet.ack {
-                self.membership.hear_ack(now, seq, from);
+                let by_packet = matches!(path, Path::Packet(_));
+                self.membership.hear_ack(now, seq, from, by_packet);
             } else if let Some(seq) = packet.ping
                 && path.address() != self.config.address
             {
@@ -181,12 +182,13 @@ impl Peer {
             self.answer_ping(path, from, seq, packet.brief);
         }
         if let Some(seq) = packet.ack {
-            if let Path::Packet(_) = path {
+            let by_packet = matches!(path, Path::Packet(_));
+            if by_packet {
                 self.introduced_to(from);
                 self.answered_by_packet(from);
             }
             self.answered_by_stream(path, from);
-            self.membership.hear_ack(now, seq, from);
+            self.membership.hear_ack(now, seq, from, by_packet);
             self.close_probe_stream(path);
         }
         if let Some(seq) = packet.nack {
