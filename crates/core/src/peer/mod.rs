@@ -46,6 +46,8 @@ const SLEPT_AFTER: Duration = Duration::from_millis(1_500);
 const LATE_AFTER: Duration = Duration::from_millis(20);
 /// After that, so much time to read what has come meanwhile.
 const CATCH_UP: Duration = Duration::from_millis(10);
+/// Outputs whose room is kept.
+const OUTPUTS_KEPT: usize = 64;
 /// Members named in one rumor: about 30 bytes each, so it fits a packet.
 const SUBJECTS_MAX: usize = 24;
 /// Known peers are written down at most this often.
@@ -370,7 +372,12 @@ impl Peer {
     /// The next thing to do; call until `None`. The last one before it is
     /// the [`Output::WakeAt`] in force.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        // Once in a while hundreds come at once; their room is not kept.
+        if output.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     // --- helpers ---
