@@ -23,6 +23,7 @@ const CRATES: &[(&str, &[&str])] = &[
 /// Modules of core that know nothing of membership, gossip or discovery.
 const FOUNDATION: &[&str] = &[
     "types",
+    "bugs",
     "clock",
     "id",
     "wire",

@@ -25,6 +25,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 use rand_core::Rng;
 
+use crate::bugs::{Bug, Bugs};
 use crate::clock::{Mono, Now};
 use crate::id::{Incarnation, NodeId};
 use crate::types::{Event, ForgetError, ForgetReason, Member, MemberState, Timer};
@@ -148,6 +149,7 @@ pub(crate) struct Membership {
     quiet_until: Mono,
     leaving: bool,
     acts: VecDeque<Act>,
+    bugs: Bugs,
     pub(crate) probes_sent: u64,
     pub(crate) probes_failed: u64,
     pub(crate) refutations: u64,
@@ -159,6 +161,7 @@ impl Membership {
         me: MemberInfo,
         interval: Duration,
         forgotten: Vec<NodeId>,
+        bugs: Bugs,
         rng: &mut ChaCha12Rng,
     ) -> Self {
         let phase = Duration::from_nanos(rng.next_u64() % interval.as_nanos().max(1) as u64);
@@ -181,6 +184,7 @@ impl Membership {
             quiet_until: Mono::ZERO,
             leaving: false,
             acts: VecDeque::new(),
+            bugs,
             probes_sent: 0,
             probes_failed: 0,
             refutations: 0,
@@ -257,6 +261,11 @@ impl Membership {
             }
         }
         found
+    }
+
+    /// Probes in flight.
+    pub(crate) fn probing(&self) -> usize {
+        self.probes.len()
     }
 
     /// The next thing to do.
@@ -337,6 +346,9 @@ impl Membership {
     /// The process slept: forget what was in flight, doubt nobody for what
     /// was not heard meanwhile, and speak up.
     pub(crate) fn thaw(&mut self, now: Now, gap: Duration) {
+        if self.bugs.has(Bug::HastyWaking) {
+            return;
+        }
         self.probes.clear();
         self.confirmations.clear();
         self.rival = None;
@@ -370,6 +382,9 @@ impl Membership {
     /// This node got to run later than it asked for. What it did not hear
     /// meanwhile may lie in its sockets, so that time counts against nobody.
     pub(crate) fn was_late(&mut self, by: Duration) {
+        if self.bugs.has(Bug::HastyWaking) {
+            return;
+        }
         self.probes.postpone(by);
         for crash in self.confirmations.values_mut() {
             crash.postpone(by);

@@ -9,6 +9,7 @@ use super::confirm::{Confirmation, Outcome};
 use super::probe::{self, Reason, Step};
 use super::story::Fact;
 use super::{Act, Membership};
+use crate::bugs::Bug;
 use crate::clock::Now;
 use crate::id::NodeId;
 use crate::types::{Event, Fatal, MemberState};
@@ -28,6 +29,7 @@ impl Membership {
         // one from a relay does.
         let relayed = probe.relays.contains(&from);
         let from = match probe.reason.target() {
+            Some(target) if self.bugs.has(Bug::StrangersAck) => target,
             Some(target) if target != from && !relayed => return,
             Some(target) => target,
             None => from,
@@ -47,7 +49,9 @@ impl Membership {
             Reason::Confirm(subject) => self.own_verdict(subject, Verdict::Answered),
             Reason::ConfirmFor { asker, seq, .. } => self.report(asker, seq, Verdict::Answered),
             Reason::Relay { asker, seq, .. } => self.acts.push_back(Act::AckFor { asker, seq }),
-            Reason::Claim(claimant) if claimant == from => self.settle_claim(now, claimant),
+            Reason::Claim(claimant) if claimant == from || self.bugs.has(Bug::StrangersAck) => {
+                self.settle_claim(now, claimant);
+            }
             // Who lives there is the old one: the claim was hearsay.
             Reason::Claim(claimant) => {
                 self.claims.remove(&claimant);

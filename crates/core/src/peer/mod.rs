@@ -106,13 +106,15 @@ impl Peer {
             body: Body::Alive(info.clone()),
         };
         let interval = config.probe_interval;
-        let membership = Membership::new(now, info, interval, config.forgotten.clone(), &mut rng);
+        let bugs = config.bugs();
+        let forgotten = config.forgotten.clone();
+        let membership = Membership::new(now, info, interval, forgotten, bugs, &mut rng);
         let discovery = Discovery::new(now.mono, config.address, config.known.clone(), &mut rng);
         let mut peer = Self {
             clock: HybridClock::default(),
             seal,
             membership,
-            gossip: Gossip::new(now.mono, config.id),
+            gossip: Gossip::new(now.mono, config.id, bugs),
             log: EventLog::default(),
             discovery,
             sync: Sync::new(),
@@ -203,6 +205,20 @@ impl Peer {
             probes_failed: self.membership.probes_failed,
             refutations: self.membership.refutations,
             ..self.counters
+        }
+    }
+
+    /// How much it keeps of what others can make it keep: each has a bound.
+    pub fn holdings(&self) -> Holdings {
+        let (rumors, rumor_bytes, windows) = self.gossip.held();
+        Holdings {
+            members: self.membership.table().len(),
+            rumors,
+            rumor_bytes,
+            windows,
+            events: self.log.len(),
+            streams: self.streams.len(),
+            probes: self.membership.probing(),
         }
     }
 

@@ -54,6 +54,8 @@ impl World {
             known,
             forgotten,
             probe_interval,
+            #[cfg(feature = "bugs")]
+            bug: self.bug,
         };
         let addresses = host.joins.clone();
         host.process = Some(Process::new(Peer::new(config, now, seed)));

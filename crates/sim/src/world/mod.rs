@@ -164,6 +164,9 @@ pub struct World {
     pub trace: Trace,
     /// Time between two probes of nodes that start from now on.
     pub probe_interval: Duration,
+    /// The mistake that nodes that start from now on make.
+    #[cfg(feature = "bugs")]
+    pub bug: Option<dui_core::Bug>,
     /// The chance of everything that nothing else decides.
     pub dice: Dice,
     now: Ns,
@@ -184,6 +187,8 @@ impl World {
             recorded: None,
             trace: Trace::none(),
             probe_interval: Duration::from_secs(1),
+            #[cfg(feature = "bugs")]
+            bug: None,
             dice: Dice::new(seed ^ 0x5eed),
             now: 1_000_000_000,
             queue: Queue::new(),
