@@ -24,6 +24,10 @@ pub enum Fault {
     Swap(u64, u64),
     /// One is killed and moves away; another is, too, and takes its address.
     TakeOver(u64, u64),
+    /// A running one gets another address, and its node follows.
+    Move(u64),
+    /// Two running ones exchange their addresses, both at once.
+    Exchange(u64, u64),
     /// SIGSTOP for so long.
     Stop(u64, Duration),
     /// The machine sleeps for so long.

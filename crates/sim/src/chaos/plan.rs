@@ -109,7 +109,7 @@ fn draw_fault(dice: &mut Dice) -> Fault {
         1 => ms(dice.below(4_500)),
         _ => ms(dice.below(20_000)),
     };
-    match dice.below(64) {
+    match dice.below(67) {
         0..=4 => Fault::Kill(one),
         5..=6 => Fault::Vanish(one),
         7..=10 => Fault::Leave(one),
@@ -150,6 +150,8 @@ fn draw_fault(dice: &mut Dice) -> Fault {
         54..=58 => Fault::Publish(one, dice.below(3_000) as usize),
         59 => Fault::Forget(one, other),
         60..=61 => Fault::Rest(secs(8 + dice.below(15))),
+        62..=63 => Fault::Move(one),
+        64 => Fault::Exchange(one, other),
         _ => Fault::Publish(one, dice.below(200) as usize),
     }
 }
@@ -169,7 +171,7 @@ mod tests {
             let name = format!("{fault:?}");
             kinds.insert(name.split('(').next().unwrap_or_default().to_owned());
         }
-        assert_eq!(kinds.len(), 32, "{kinds:?}");
+        assert_eq!(kinds.len(), 34, "{kinds:?}");
     }
 
     #[test]

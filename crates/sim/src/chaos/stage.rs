@@ -262,6 +262,14 @@ impl Stage {
             }
             Fault::Swap(one, other) => self.swap(one, other),
             Fault::TakeOver(one, other) => self.take_over(one, other),
+            Fault::Move(one) => {
+                let place = self.any(one);
+                if self.may_move(place) && self.world.host(place).runs() {
+                    let address = self.world.free_address();
+                    self.world.move_to(place, address);
+                }
+            }
+            Fault::Exchange(one, other) => self.exchange(one, other),
             Fault::Stop(one, span) => self.pause(one, Pause::Stopped, span),
             Fault::Sleep(one, span) => self.pause(one, Pause::Asleep, span),
             Fault::Slow(one, cost, span) => {
@@ -372,6 +380,16 @@ impl Stage {
         self.world.move_to(b, here);
         for place in [a, b] {
             self.start(place);
+        }
+    }
+
+    fn exchange(&mut self, one: u64, other: u64) {
+        let (a, b) = (self.any(one), self.any(other));
+        let may = |place| self.may_move(place) && self.world.host(place).runs();
+        if a != b && may(a) && may(b) {
+            let (here, there) = (self.world.host(a).address, self.world.host(b).address);
+            self.world.move_to(a, there);
+            self.world.move_to(b, here);
         }
     }
 

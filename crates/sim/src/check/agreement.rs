@@ -1,6 +1,7 @@
-//! Agreement: once nothing disturbs, all live members list the same live members and events within a stated time.
+//! Agreement: once nothing disturbs, all live members list the same live members, each where it is, and the same events, within a stated time.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dui_core::{Incarnation, MemberState, NodeId};
@@ -60,22 +61,25 @@ fn differs(hosts: &[&Host]) -> Option<String> {
     if views.any(|view| view != first) {
         return Some(format!("views or events differ: {}", groups(hosts)));
     }
-    let expected: BTreeMap<NodeId, Incarnation> = hosts
+    let expected: BTreeMap<NodeId, (Incarnation, SocketAddr)> = hosts
         .iter()
-        .filter_map(|host| Some((host.id, host.peer()?.this().member.incarnation)))
+        .filter_map(|host| {
+            let incarnation = host.peer()?.this().member.incarnation;
+            Some((host.id, (incarnation, host.address)))
+        })
         .collect();
     let events = hosts.first()?.peer()?.events();
     for host in hosts {
         let peer = host.peer()?;
-        let alive: BTreeMap<NodeId, Incarnation> = peer
+        let alive: BTreeMap<NodeId, (Incarnation, SocketAddr)> = peer
             .members()
             .into_iter()
             .filter(|member| member.state == MemberState::Alive)
-            .map(|member| (member.id, member.incarnation))
+            .map(|member| (member.id, (member.incarnation, member.address)))
             .collect();
         if alive != expected {
             return Some(format!(
-                "{} lists {} alive, {} run",
+                "{} lists {} alive, {} run, or elsewhere",
                 host.name,
                 alive.len(),
                 expected.len()

@@ -1,4 +1,4 @@
-//! Bounds: no packet or frame is larger than agreed, and no node keeps more than its limits; old rumors are dropped with the next one.
+//! Bounds: no packet or frame is larger than agreed, and no node keeps more than its limits; no cluster talks without end; old rumors are dropped with the next one.
 
 use super::{Check, Truth};
 use crate::world::World;
@@ -14,8 +14,15 @@ const PROBES_MAX: usize = 1_024;
 /// that does the same would be possible; in chaos nobody has more than these.
 const STREAMS_MAX: usize = 66 * 4;
 
-#[derive(Debug)]
-pub(super) struct Bounds;
+/// Inputs of one node in a second, on average. Three rumors a second of each of
+/// 64 members, each of six neighbours and named six times more, are 2,304.
+const INPUTS_MAX: u64 = 2_304;
+
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    /// Inputs of all up to the last look.
+    inputs: u64,
+}
 
 impl Check for Bounds {
     fn rule(&self) -> &'static str {
@@ -24,6 +31,9 @@ impl Check for Bounds {
 
     fn look(&mut self, world: &World, _: &Truth) -> Result<(), String> {
         let traffic = world.traffic();
+        let inputs = traffic.inputs - std::mem::replace(&mut self.inputs, traffic.inputs);
+        let each = inputs / world.hosts().len().max(1) as u64;
+        within("inputs of each node", each as usize, INPUTS_MAX as usize)?;
         within("packet bytes", traffic.packet_bytes_max, PACKET_BYTES_MAX)?;
         within("frame bytes", traffic.frame_bytes_max, FRAME_BYTES_MAX)?;
         for peer in world.hosts().iter().filter_map(|host| host.peer()) {

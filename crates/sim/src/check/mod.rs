@@ -100,7 +100,7 @@ impl Checkers {
             Box::new(answering::Answering),
             Box::new(leavers::Leavers::default()),
             Box::new(rumors::Rumors::default()),
-            Box::new(bounds::Bounds),
+            Box::new(bounds::Bounds::default()),
             Box::new(strangers::Strangers),
             Box::new(waking::Waking),
         ])
