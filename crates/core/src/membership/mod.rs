@@ -61,6 +61,8 @@ pub(crate) enum Act {
     Ping {
         to: SocketAddr,
         seq: u32,
+        /// The first one found no answer in time.
+        again: bool,
         target: Option<NodeId>,
         accused: Option<MemberRecord>,
     },

@@ -191,10 +191,10 @@ impl Membership {
         if self.leaving || !self.probes.start(now.mono, seq, reason, address, unit) {
             return;
         }
-        self.ping(seq, reason, address);
+        self.ping(seq, reason, address, false);
     }
 
-    fn ping(&mut self, seq: u32, reason: Reason, to: SocketAddr) {
+    fn ping(&mut self, seq: u32, reason: Reason, to: SocketAddr, again: bool) {
         self.probes_sent += 1;
         let target = reason.target();
         let accused = target
@@ -207,6 +207,7 @@ impl Membership {
         self.acts.push_back(Act::Ping {
             to,
             seq,
+            again,
             target,
             accused,
         });
@@ -239,7 +240,7 @@ impl Membership {
         match (step, reason) {
             (Step::PingAgain, _) => {
                 probe.pinged_again = true;
-                self.ping(seq, reason, address);
+                self.ping(seq, reason, address, true);
             }
             (Step::Indirect, Reason::Relay { asker, seq, .. }) => {
                 self.acts.push_back(Act::NackFor { asker, seq });

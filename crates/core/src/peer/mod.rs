@@ -423,6 +423,7 @@ impl Peer {
             Act::Ping {
                 to,
                 seq,
+                again,
                 target,
                 accused,
             } => {
@@ -437,7 +438,8 @@ impl Peer {
                 if by_stream {
                     self.send(Path::Packet(to), target, packet.clone());
                 }
-                if by_packet {
+                // A stream may stall, and packets get through again meanwhile.
+                if by_packet || again {
                     self.send_packet(to, target, packet);
                 }
             }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use dui_core::{Event, Keyring, Mono, NodeId};
 
 use super::{Case, Fault, Plan};
-use crate::check::{Checkers, PROMPT, Truth, Violation, agreed_within, cluster_of, disagreement};
+use crate::check::{
+    Checkers, PROMPT, Truth, VERDICT, Violation, agreed_within, cluster_of, disagreement,
+};
 use crate::dice::Dice;
 use crate::host::{Pause, Place};
 use crate::town::{key, ms, secs};
@@ -159,10 +161,18 @@ impl Stage {
         let bound = agreed_within(self.world.hosts().len());
         let healed = self.world.now();
         loop {
+            let after = self.world.now() - healed;
             let Some(what) = self.disagreement() else {
-                return Ok(self.world.now() - healed);
+                match self.stay_agreed()? {
+                    None => return Ok(after),
+                    // A probe that was under way when all healed has its say.
+                    Some(_) if self.world.now() - healed < VERDICT => continue,
+                    Some(what) => {
+                        return Err(self.violation("agreement", format!("{what}, having agreed")));
+                    }
+                }
             };
-            if self.world.now() - healed >= bound {
+            if after >= bound {
                 let what = format!("{what}, {} s after the last fault", bound.as_secs());
                 return Err(self.violation("agreement", what));
             }
@@ -170,14 +180,20 @@ impl Stage {
         }
     }
 
-    fn finale(&mut self) -> Result<(), Violation> {
+    /// What they do not agree on after all.
+    fn stay_agreed(&mut self) -> Result<Option<String>, Violation> {
         let end = self.world.now() + STAYS_AGREED;
         while self.world.now() < end {
             self.run(secs(1))?;
-            if let Some(what) = self.disagreement() {
-                return Err(self.violation("agreement", format!("{what}, having agreed")));
+            let relapse = self.disagreement();
+            if relapse.is_some() {
+                return Ok(relapse);
             }
         }
+        Ok(None)
+    }
+
+    fn finale(&mut self) -> Result<(), Violation> {
         for place in 0..self.world.hosts().len() {
             self.publish(place, 20);
         }
@@ -192,6 +208,7 @@ impl Stage {
 
     /// Every fault ends.
     fn heal(&mut self) {
+        self.world.note("all", &"heals");
         self.world.network.heal();
         self.reliefs.clear();
         for place in 0..self.world.hosts().len() {
@@ -223,6 +240,7 @@ impl Stage {
 
     #[expect(clippy::too_many_lines, reason = "one line or a few for each fault")]
     fn befall(&mut self, fault: &Fault) -> Result<(), Violation> {
+        self.world.note("fault", fault);
         if !matches!(fault, Fault::Publish(..) | Fault::Rest(_)) {
             self.truth.calm_since = None;
         }

@@ -13,8 +13,9 @@ use crate::world::World;
 /// equal it is one; where they differ each of N picks one of N at random, and
 /// the chance that nobody picked it in r rounds is e^-r: 1 in 160,000 here.
 const ROUNDS: u32 = 12;
-/// A probe's verdict: 5 units of 100 ms, by an observer of awareness 8.
-const VERDICT: Duration = Duration::from_millis(5 * 100 * 9);
+/// A probe's verdict: 5 units of 400 ms, where packets took long, by an observer
+/// of awareness 8.
+pub const VERDICT: Duration = Duration::from_millis(5 * 400 * 9);
 /// Twice the suspicion's floor, up to 1,000 members.
 const SUSPICION: Duration = Duration::from_millis(6_400);
 /// Lost peers are tried once a second by somebody; a side that was lost is

@@ -23,7 +23,7 @@ use dui_core::{Event, Incarnation, Member, Mono, NodeId};
 use crate::host::{Host, Place};
 use crate::world::{News, World};
 
-pub use agreement::{agreed_within, disagreement};
+pub use agreement::{VERDICT, agreed_within, disagreement};
 pub use rumors::PROMPT;
 
 /// What the simulation knows besides the world as it is now.

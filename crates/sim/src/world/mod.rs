@@ -250,6 +250,11 @@ impl World {
         .count()
     }
 
+    /// Puts what is done from outside into the trace.
+    pub(crate) fn note(&mut self, kind: &str, what: &dyn std::fmt::Debug) {
+        self.trace.note(self.now, "", kind, what, &[]);
+    }
+
     // --- hosts ---
 
     /// Builds a host, without a process yet.
