@@ -24,6 +24,7 @@ const CRATES: &[(&str, &[&str])] = &[
 const FOUNDATION: &[&str] = &[
     "types",
     "tuning",
+    "bugs",
     "clock",
     "id",
     "wire",

@@ -11,10 +11,11 @@
 //!
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
-//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `tuning`, `types` ← `membership`,
+//! Modules point down only: `bugs`, `clock`, `id`, `wire`, `seal`, `reconcile`, `tuning`, `types` ← `membership`,
 //! `gossip`, `discovery` ← `peer`. The three in the middle never import one
 //! another; `peer` composes them.
 
+mod bugs;
 pub mod clock;
 mod discovery;
 mod gossip;
@@ -28,12 +29,14 @@ mod tuning;
 mod types;
 pub mod wire;
 
+#[cfg(feature = "bugs")]
+pub use bugs::Bug;
 pub use clock::{Mono, Now, Timestamp};
 pub use id::{ClusterName, Incarnation, MessageCounter, NameError, NodeId, NodeName, RunId};
 pub use keyring::{Key, KeyError, KeyFingerprint, Keyring};
 pub use peer::{
-    Config, Counters, DiscoveryInfo, EndOfStream, Event, Fatal, ForgetError, ForgetReason, Input,
-    Known, Member, MemberState, Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role,
-    SelfInfo, StreamId, Timer, UserEvent, Why, WhyEntry,
+    Config, Counters, DiscoveryInfo, EndOfStream, Event, Fatal, ForgetError, ForgetReason,
+    Holdings, Input, Known, Member, MemberState, Output, Peer, ProviderInfo, PublishError, Record,
+    Refusal, Role, SelfInfo, StreamId, Timer, UserEvent, Why, WhyEntry,
 };
 pub use tuning::Tuning;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bugs::Bugs;
 use crate::clock::{Mono, Timestamp};
 use crate::id::{ClusterName, Incarnation, MessageCounter, NodeId, NodeName, RunId};
 use crate::keyring::{KeyFingerprint, Keyring};
@@ -122,6 +123,18 @@ pub struct Config {
     /// it doubles the idle traffic and nearly halves the time until a silent
     /// death is noticed.
     pub probe_interval: Duration,
+    /// The mistake that this node makes on purpose.
+    #[cfg(feature = "bugs")]
+    pub bug: Option<crate::bugs::Bug>,
+}
+
+impl Config {
+    pub(crate) fn bugs(&self) -> Bugs {
+        Bugs(
+            #[cfg(feature = "bugs")]
+            self.bug,
+        )
+    }
 }
 
 /// A peer worth remembering across restarts.
@@ -594,6 +607,25 @@ counters! {
     probes_failed: "Probes without an answer.",
     refutations: "Suspicions of this node refuted.",
     reconciliations: "Reconciliations of views or event logs begun.",
+}
+
+/// How much a node keeps of what others can make it keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Members listed, in any state.
+    pub members: usize,
+    /// Rumors that can still be pulled.
+    pub rumors: usize,
+    /// Their bytes.
+    pub rumor_bytes: usize,
+    /// Windows of rumors received, one for each origin and run.
+    pub windows: usize,
+    /// User events.
+    pub events: usize,
+    /// Streams, in either direction.
+    pub streams: usize,
+    /// Probes in flight.
+    pub probes: usize,
 }
 
 /// What discovery knows: for `GET /v1/discovery`.

@@ -12,6 +12,8 @@
 //! [`Clock`], [`Disk`] and process; [`World`] moves time. A [`Town`] gives
 //! hosts names, for stories.
 
+pub mod chaos;
+pub mod check;
 mod clock;
 mod dice;
 mod disk;

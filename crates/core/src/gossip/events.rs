@@ -43,6 +43,10 @@ impl EventLog {
         true
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
     pub(crate) fn get(&self, key: &Key) -> Option<&UserEvent> {
         self.events.get(key)
     }

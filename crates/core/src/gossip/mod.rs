@@ -17,6 +17,7 @@ mod window;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::bugs::{Bug, Bugs};
 use crate::clock::Mono;
 use crate::id::NodeId;
 use crate::tuning::Tuning;
@@ -75,14 +76,15 @@ pub(crate) struct Gossip {
     recent: VecDeque<Mono>,
     budget: f64,
     budget_at: Mono,
+    bugs: Bugs,
 }
 
 impl Gossip {
-    pub(crate) fn new(now: Mono, me: NodeId, tuning: &Tuning) -> Self {
+    pub(crate) fn new(now: Mono, me: NodeId, tuning: &Tuning, bugs: Bugs) -> Self {
         Self {
             tuning: *tuning,
             rings: Rings::new(me, tuning),
-            windows: Windows::default(),
+            windows: Windows::new(bugs),
             held: BTreeMap::new(),
             bytes: 0,
             by_age: VecDeque::new(),
@@ -93,10 +95,16 @@ impl Gossip {
             recent: VecDeque::new(),
             budget: BUDGET_MAX,
             budget_at: now,
+            bugs,
         }
     }
 
     // --- getters ---
+
+    /// Rumors kept, their bytes, and windows of what was received.
+    pub(crate) fn held(&self) -> (usize, usize, usize) {
+        (self.held.len(), self.bytes, self.windows.len())
+    }
 
     /// Whether a rumor was received before.
     pub(crate) fn knows(&self, id: RumorId) -> bool {
@@ -316,6 +324,9 @@ impl Gossip {
     }
 
     fn trim(&mut self, now: Mono) {
+        if self.bugs.has(Bug::Hoard) {
+            return;
+        }
         while let Some((heard, id)) = self.by_age.front().copied() {
             let over = self.held.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX;
             if !over && now <= heard + KEPT {

@@ -11,6 +11,7 @@ use super::probe::{Probe, Reason};
 use super::story::Fact;
 use super::suspicion;
 use super::{AHEAD_MAX_MS, Act, CLAIM_KEPT, CLAIMS_MAX, Claim, Heard, MEMBERS_MAX, Membership};
+use crate::bugs::Bug;
 use crate::clock::Now;
 use crate::id::{Incarnation, NodeId};
 use crate::types::{Event, Fatal, ForgetReason, MemberState};
@@ -39,7 +40,11 @@ impl Membership {
         }
         let full = self.table.len() >= MEMBERS_MAX;
         match self.table.get_mut(info.id) {
-            Some(entry) if info.incarnation < entry.info.incarnation => return Heard::Old,
+            Some(entry)
+                if info.incarnation < entry.info.incarnation && !self.bugs.has(Bug::OlderWins) =>
+            {
+                return Heard::Old;
+            }
             Some(entry) if info.incarnation == entry.info.incarnation => {
                 entry.info.messages = entry.info.messages.max(info.messages);
                 return Heard::Old;
@@ -148,6 +153,10 @@ impl Membership {
             incarnation: record.info.incarnation,
         };
         match record.state {
+            MemberState::Alive if self.bugs.has(Bug::AdoptedLeaver) && self.holds_left(subject) => {
+                self.admit(now, record.info);
+                Heard::News
+            }
             MemberState::Alive | MemberState::Suspect if subject.id != self.me => {
                 let heard = self.hear_alive(now, record.info, rng);
                 if record.state == MemberState::Suspect {
@@ -166,6 +175,11 @@ impl Membership {
 
     // --- helpers ---
 
+    fn holds_left(&self, subject: Subject) -> bool {
+        let held = self.table.get(subject.id);
+        held.is_some_and(|held| held.state == MemberState::Left && held.subject() == subject)
+    }
+
     fn admit(&mut self, now: Now, info: MemberInfo) {
         let id = info.id;
         let before = self
@@ -174,11 +188,17 @@ impl Membership {
             .map(|entry| (entry.state, (entry.info.run, entry.info.address)));
         let (incarnation, address) = (info.incarnation, info.address);
         let process = (info.run, info.address);
+        let outlives = self.bugs.has(Bug::StaleSuspicion);
+        let doubt = outlives.then(|| self.table.get_mut(id)?.suspicion.take());
         self.table.put(now, info);
         self.confirmations.remove(&id);
         self.streams_lost.remove(&id);
         self.claims.remove(&id);
-        self.suspects.retain(|suspect| *suspect != id);
+        if let (Some(doubt), Some(entry)) = (doubt.flatten(), self.table.get_mut(id)) {
+            entry.suspicion = Some(doubt);
+        } else {
+            self.suspects.retain(|suspect| *suspect != id);
+        }
         if before.is_some_and(|(_, (_, address))| address != process.1) {
             // Who was asked at the old address cannot answer any more.
             self.stop_asking(id);
@@ -245,7 +265,7 @@ impl Membership {
         let stale = subject.incarnation < held || made_up(now, subject.incarnation, held);
         // Left overrules failed (it was chosen), never the other way round.
         let settled = match entry.state {
-            MemberState::Left => true,
+            MemberState::Left => !self.bugs.has(Bug::LeaverFails),
             MemberState::Failed => state == MemberState::Failed,
             MemberState::Alive | MemberState::Suspect => false,
         };
@@ -304,6 +324,10 @@ impl Membership {
         }
         self.refutations += 1;
         self.awareness.worse();
+        if self.bugs.has(Bug::FlatRefutation) {
+            self.acts.push_back(Act::Refute);
+            return Heard::Old;
+        }
         self.raise_incarnation(now, accused);
         // The accusation is answered by the new incarnation, not passed on.
         Heard::Old

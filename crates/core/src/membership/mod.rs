@@ -25,6 +25,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 use rand_core::Rng;
 
+use crate::bugs::{Bug, Bugs};
 use crate::clock::{Mono, Now};
 use crate::id::{Incarnation, NodeId};
 use crate::tuning::Tuning;
@@ -61,6 +62,8 @@ pub(crate) enum Act {
     Ping {
         to: SocketAddr,
         seq: u32,
+        /// The first one found no answer in time.
+        again: bool,
         target: Option<NodeId>,
         accused: Option<MemberRecord>,
     },
@@ -150,6 +153,7 @@ pub(crate) struct Membership {
     quiet_until: Mono,
     leaving: bool,
     acts: VecDeque<Act>,
+    bugs: Bugs,
     pub(crate) probes_sent: u64,
     pub(crate) probes_failed: u64,
     pub(crate) refutations: u64,
@@ -162,6 +166,7 @@ impl Membership {
         interval: Duration,
         tuning: Tuning,
         forgotten: Vec<NodeId>,
+        bugs: Bugs,
         rng: &mut ChaCha12Rng,
     ) -> Self {
         let phase = Duration::from_nanos(rng.next_u64() % interval.as_nanos().max(1) as u64);
@@ -185,6 +190,7 @@ impl Membership {
             quiet_until: Mono::ZERO,
             leaving: false,
             acts: VecDeque::new(),
+            bugs,
             probes_sent: 0,
             probes_failed: 0,
             refutations: 0,
@@ -261,6 +267,11 @@ impl Membership {
             }
         }
         found
+    }
+
+    /// Probes in flight.
+    pub(crate) fn probing(&self) -> usize {
+        self.probes.len()
     }
 
     /// The next thing to do.
@@ -341,6 +352,9 @@ impl Membership {
     /// The process slept: forget what was in flight, doubt nobody for what
     /// was not heard meanwhile, and speak up.
     pub(crate) fn thaw(&mut self, now: Now, gap: Duration) {
+        if self.bugs.has(Bug::HastyWaking) {
+            return;
+        }
         self.probes.clear();
         self.confirmations.clear();
         self.rival = None;
@@ -374,6 +388,9 @@ impl Membership {
     /// This node got to run later than it asked for. What it did not hear
     /// meanwhile may lie in its sockets, so that time counts against nobody.
     pub(crate) fn was_late(&mut self, by: Duration) {
+        if self.bugs.has(Bug::HastyWaking) {
+            return;
+        }
         self.probes.postpone(by);
         for crash in self.confirmations.values_mut() {
             crash.postpone(by);

@@ -9,6 +9,7 @@ use super::confirm::{Confirmation, Outcome};
 use super::probe::{self, Probe, Reason, Step};
 use super::story::Fact;
 use super::{Act, Membership};
+use crate::bugs::Bug;
 use crate::clock::Now;
 use crate::id::NodeId;
 use crate::types::{Event, Fatal, MemberState};
@@ -29,6 +30,7 @@ impl Membership {
         // one from a relay does.
         let relayed = probe.relays.contains(&from);
         let from = match probe.reason.target() {
+            Some(target) if self.bugs.has(Bug::StrangersAck) => target,
             Some(target) if target != from && !relayed => return,
             Some(target) => target,
             None => from,
@@ -45,7 +47,9 @@ impl Membership {
             Reason::Confirm(subject) => self.own_verdict(subject, Verdict::Answered),
             Reason::ConfirmFor { asker, seq, .. } => self.report(asker, seq, Verdict::Answered),
             Reason::Relay { asker, seq, .. } => self.acts.push_back(Act::AckFor { asker, seq }),
-            Reason::Claim(claimant) if claimant == from => self.settle_claim(now, claimant),
+            Reason::Claim(claimant) if claimant == from || self.bugs.has(Bug::StrangersAck) => {
+                self.settle_claim(now, claimant);
+            }
             // Who lives there is the old one: the claim was hearsay.
             Reason::Claim(claimant) => {
                 self.claims.remove(&claimant);
@@ -195,10 +199,10 @@ impl Membership {
         if self.leaving || !self.probes.start(now.mono, seq, reason, address, unit) {
             return;
         }
-        self.ping(seq, reason, address);
+        self.ping(seq, reason, address, false);
     }
 
-    fn ping(&mut self, seq: u32, reason: Reason, to: SocketAddr) {
+    fn ping(&mut self, seq: u32, reason: Reason, to: SocketAddr, again: bool) {
         self.probes_sent += 1;
         let target = reason.target();
         let accused = target
@@ -211,6 +215,7 @@ impl Membership {
         self.acts.push_back(Act::Ping {
             to,
             seq,
+            again,
             target,
             accused,
         });
@@ -243,7 +248,7 @@ impl Membership {
         match (step, reason) {
             (Step::PingAgain, _) => {
                 probe.again_at = Some(now.mono);
-                self.ping(seq, reason, address);
+                self.ping(seq, reason, address, true);
             }
             (Step::Indirect, Reason::Relay { asker, seq, .. }) => {
                 self.acts.push_back(Act::NackFor { asker, seq });

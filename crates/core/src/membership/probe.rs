@@ -190,6 +190,10 @@ impl Probes {
         Some((seq, step))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.flying.len()
+    }
+
     pub(crate) fn get_mut(&mut self, seq: u32) -> Option<&mut Probe> {
         self.flying.get_mut(&seq)
     }

@@ -4,7 +4,8 @@
 //! work in one direction. A probe that only a stream could answer is the sign.
 //! From the first on, what would go by packet goes by a stream that is kept
 //! while it is used; after the second, probes do too, and the application is
-//! told. Now and then a packet is tried again: its ack ends the detour.
+//! told. Now and then, and when the stream brings no answer in time, a packet
+//! is tried again: its ack ends the detour.
 //!
 //! ```text
 //! ann ── ping ──✗            bo     packets: nothing comes back

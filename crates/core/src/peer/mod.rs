@@ -115,14 +115,14 @@ impl Peer {
             body: Body::Alive(info.clone()),
         };
         let interval = config.probe_interval;
-        let forgotten = config.forgotten.clone();
-        let membership = Membership::new(now, info, interval, *tuning, forgotten, &mut rng);
+        let (bugs, forgotten) = (config.bugs(), config.forgotten.clone());
+        let membership = Membership::new(now, info, interval, *tuning, forgotten, bugs, &mut rng);
         let discovery = Discovery::new(now.mono, config.address, config.known.clone(), &mut rng);
         let mut peer = Self {
             clock: HybridClock::default(),
             seal,
             membership,
-            gossip: Gossip::new(now.mono, config.id, tuning),
+            gossip: Gossip::new(now.mono, config.id, tuning, bugs),
             log: EventLog::default(),
             discovery,
             sync: Sync::new(),
@@ -226,6 +226,20 @@ impl Peer {
             probes_failed: self.membership.probes_failed,
             refutations: self.membership.refutations,
             ..self.counters
+        }
+    }
+
+    /// How much it keeps of what others can make it keep: each has a bound.
+    pub fn holdings(&self) -> Holdings {
+        let (rumors, rumor_bytes, windows) = self.gossip.held();
+        Holdings {
+            members: self.membership.table().len(),
+            rumors,
+            rumor_bytes,
+            windows,
+            events: self.log.len(),
+            streams: self.streams.len(),
+            probes: self.membership.probing(),
         }
     }
 
@@ -435,6 +449,7 @@ impl Peer {
             Act::Ping {
                 to,
                 seq,
+                again,
                 target,
                 accused,
             } => {
@@ -449,7 +464,8 @@ impl Peer {
                 if by_stream {
                     self.send(Path::Packet(to), target, packet.clone());
                 }
-                if by_packet {
+                // A stream may stall, and packets get through again meanwhile.
+                if by_packet || again {
                     self.send_packet(to, target, packet);
                 }
             }

@@ -52,6 +52,10 @@ impl Streams {
         self.open.get(&stream).map(|stream| stream.address)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     pub(super) fn is_ours(&self, stream: StreamId) -> bool {
         self.open.get(&stream).is_some_and(|stream| stream.ours)
     }

@@ -57,6 +57,8 @@ impl World {
             known,
             forgotten,
             probe_interval,
+            #[cfg(feature = "bugs")]
+            bug: self.bug,
         };
         let addresses = host.joins.clone();
         host.process = Some(Process::new(Peer::tuned(config, &tuning, now, seed)));

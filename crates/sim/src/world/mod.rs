@@ -166,6 +166,9 @@ pub struct World {
     pub probe_interval: Duration,
     /// Constants of their protocol.
     pub tuning: Tuning,
+    /// The mistake that nodes that start from now on make.
+    #[cfg(feature = "bugs")]
+    pub bug: Option<dui_core::Bug>,
     /// The chance of everything that nothing else decides.
     pub dice: Dice,
     now: Ns,
@@ -187,6 +190,8 @@ impl World {
             trace: Trace::none(),
             probe_interval: Duration::from_secs(1),
             tuning: Tuning::default(),
+            #[cfg(feature = "bugs")]
+            bug: None,
             dice: Dice::new(seed ^ 0x5eed),
             now: 1_000_000_000,
             queue: Queue::new(),
@@ -246,6 +251,11 @@ impl World {
             far.is_some_and(|far| far.place == other)
         })
         .count()
+    }
+
+    /// Puts what is done from outside into the trace.
+    pub(crate) fn note(&mut self, kind: &str, what: &dyn std::fmt::Debug) {
+        self.trace.note(self.now, "", kind, what, &[]);
     }
 
     // --- hosts ---
