@@ -72,6 +72,15 @@ impl HybridClock {
         true
     }
 
+    /// Goes on above a timestamp that this node has issued in an earlier run,
+    /// wherever the wall clock stands now.
+    pub fn resume(&mut self, now: Now, last: Timestamp) {
+        if last > self.last {
+            self.last = last;
+            self.since = now.mono;
+        }
+    }
+
     /// Milliseconds of the hybrid clock, without ticking it: what numbers
     /// probe rounds. Where it is ahead of the wall clock it runs on all the
     /// same, or rounds would stand still until the wall clock has caught up.

@@ -11,12 +11,14 @@
 //!
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
-//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `types` ← `membership`,
-//! `gossip`, `discovery` ← `peer`. The three in the middle never import one
-//! another; `peer` composes them.
+//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `entry`, `types` ←
+//! `membership`, `gossip`, `discovery`, `entries` ← `peer`. The four in the
+//! middle never import one another; `peer` composes them.
 
 pub mod clock;
 mod discovery;
+mod entries;
+pub mod entry;
 mod gossip;
 pub mod id;
 pub mod keyring;
@@ -28,6 +30,10 @@ mod types;
 pub mod wire;
 
 pub use clock::{Mono, Now, Timestamp};
+pub use entry::{
+    Acks, BadEntry, Change, Entry, EntryKey, KeyProblem, Kind, Lost, PendingWrite, SharedConfig,
+    SharedInfo, Ticket, Version, Write, WriteError, Written,
+};
 pub use id::{ClusterName, Incarnation, MessageCounter, NameError, NodeId, NodeName, RunId};
 pub use keyring::{Key, KeyError, KeyFingerprint, Keyring};
 pub use peer::{

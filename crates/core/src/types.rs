@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Mono, Timestamp};
+use crate::entry::{Change, Entry, Lost, SharedConfig, Ticket, Written};
 use crate::id::{ClusterName, Incarnation, MessageCounter, NodeId, NodeName, RunId};
 use crate::keyring::{KeyFingerprint, Keyring};
 
@@ -122,6 +123,8 @@ pub struct Config {
     /// it doubles the idle traffic and nearly halves the time until a silent
     /// death is noticed.
     pub probe_interval: Duration,
+    /// How shared entries are kept.
+    pub shared: SharedConfig,
 }
 
 /// A peer worth remembering across restarts.
@@ -228,6 +231,21 @@ pub enum Input<'a> {
         /// 32 random bytes from the system.
         seed: [u8; 32],
     },
+    /// Entries are durable: those of this [`Output::Store`] and of all before
+    /// it that were not reported yet. Without a data directory, at once.
+    Stored {
+        /// Its number.
+        batch: u64,
+    },
+    /// Entries could not be made durable: those of this [`Output::Store`] and
+    /// of all before it that were not reported yet. What is not durable
+    /// elsewhere is lost, the rest comes again.
+    StoreFailed {
+        /// Its number.
+        batch: u64,
+        /// Why, for people: the value seen and the next move.
+        reason: String,
+    },
     /// The time of the last `WakeAt` has come (early or stale calls are harmless).
     Timeout,
 }
@@ -269,6 +287,24 @@ pub enum Output {
     },
     /// Remember this.
     Persist(Record),
+    /// Make entries durable, then say [`Input::Stored`]. Batches are numbered
+    /// from 1; several may be stored as one, in their order. Nothing else
+    /// waits for it.
+    Store {
+        /// Its number.
+        batch: u64,
+        /// To be written, in this order: a later one of a key replaces it.
+        entries: Vec<Entry>,
+        /// To be removed, if the key still has this version.
+        removed: Vec<Entry>,
+    },
+    /// A write is done, or has not happened.
+    Written {
+        /// As it was taken.
+        ticket: Ticket,
+        /// What became of it.
+        result: Result<Written, Lost>,
+    },
     /// Tell the application.
     Event(Event),
     /// Call `handle` with [`Input::Timeout`] at this time; replaces any earlier one.
@@ -309,6 +345,8 @@ pub enum Timer {
     Leave,
     /// Known peers are written down.
     Persist,
+    /// An entry expires, or what it left goes.
+    Expiry,
 }
 
 /// Why a member disappeared from the list.
@@ -354,6 +392,14 @@ pub enum Event {
     },
     /// A user event, in arrival order.
     User(UserEvent),
+    /// A shared entry changed, here or elsewhere. When a node joins, this
+    /// comes once for each entry that there is.
+    SharedChanged {
+        /// What happened.
+        change: Change,
+        /// As it is now.
+        entry: Entry,
+    },
     /// Leaving is done: everybody who must know does, or nobody is left.
     Left {
         /// Peers that confirmed.

@@ -76,6 +76,7 @@ impl Node {
             known: state.known,
             forgotten: state.forgotten,
             probe_interval: options.probe_interval,
+            shared: dui_core::SharedConfig::default(),
         };
         let seed = clock::entropy().map_err(StartError::Entropy)?;
         let peer = Peer::new(config, clock::now(), seed);

@@ -36,6 +36,8 @@ pub(crate) struct Shell {
     pub(crate) fatal: Option<Fatal>,
     /// Streams that ended while an output was carried out: told afterwards.
     ended: Vec<(StreamId, EndOfStream)>,
+    /// The last batch of entries that is as durable as it gets, to be told.
+    stored: Option<u64>,
 }
 
 impl Shell {
@@ -60,6 +62,7 @@ impl Shell {
             wake_at: None,
             fatal: None,
             ended: Vec::new(),
+            stored: None,
         }
     }
 
@@ -118,11 +121,13 @@ impl Shell {
             while let Some(output) = self.peer.poll_output() {
                 self.carry_out_one(output).await;
             }
-            let Some((stream, how)) = self.ended.pop() else {
+            let ended = self.ended.pop();
+            let ended = ended.map(|(stream, how)| Input::StreamEnded { stream, how });
+            let stored = || self.stored.take().map(|batch| Input::Stored { batch });
+            let Some(input) = ended.or_else(stored) else {
                 return;
             };
-            let ended = Input::StreamEnded { stream, how };
-            self.peer.handle(clock::now(), ended);
+            self.peer.handle(clock::now(), input);
         }
     }
 
@@ -171,6 +176,10 @@ impl Shell {
                     storage.write(record).await;
                 }
             }
+            Output::Store { batch, .. } => self.stored = Some(batch),
+            // Nobody can write yet.
+            Output::Written { .. } => {}
+            Output::Event(Event::SharedChanged { .. }) => {}
             Output::Event(event) => self.take_event(event),
             Output::WakeAt { at, why } => {
                 tracing::trace!(target: "dui", event = "wake_at", ?at, ?why);

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Keyring, Mono, NodeId, Peer, Refusal, StreamId, Timer};
+use dui_core::{EndOfStream, Keyring, Mono, NodeId, Peer, Refusal, SharedConfig, StreamId, Timer};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -56,6 +56,8 @@ pub struct Host {
     pub disk: Disk,
     /// Addresses its node is told to join at each start.
     pub joins: Vec<SocketAddr>,
+    /// How its node keeps shared entries.
+    pub shared: SharedConfig,
     /// CPU time that each input costs.
     pub cost: Duration,
     /// Whether it has power.
@@ -107,6 +109,7 @@ pub(crate) enum Arrival {
     Refused { refusal: Refusal },
     Ended { stream: StreamId, how: EndOfStream },
     Candidates { addresses: Vec<SocketAddr> },
+    Stored { batch: u64, stored: bool },
 }
 
 impl Arrival {

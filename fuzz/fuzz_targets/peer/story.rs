@@ -98,6 +98,8 @@ struct Stage {
     now: Now,
     wake: Option<Duration>,
     streams: Vec<StreamId>,
+    /// The last batch of entries that was to be stored.
+    stored: Option<u64>,
     incarnation: Incarnation,
     over: bool,
 }
@@ -142,6 +144,7 @@ impl Stage {
             known: vec![],
             forgotten: vec![],
             probe_interval: Duration::from_secs(1),
+            shared: dui_core::SharedConfig::default(),
         };
         let mut stage = Self {
             peer: Peer::new(config, now, [1; 32]),
@@ -149,6 +152,7 @@ impl Stage {
             now,
             wake: None,
             streams: vec![],
+            stored: None,
             incarnation: Incarnation(0),
             over: false,
         };
@@ -269,6 +273,10 @@ impl Stage {
     fn hand_in(&mut self, input: Input<'_>) {
         self.peer.handle(self.now, input);
         self.drain();
+        while let Some(batch) = self.stored.take() {
+            self.peer.handle(self.now, Input::Stored { batch });
+            self.drain();
+        }
     }
 
     /// Lets the node have every wake-up that it asks for.
@@ -319,7 +327,8 @@ impl Stage {
                 }
                 Output::StreamClose { stream } => self.streams.retain(|&other| other != stream),
                 Output::Event(Event::Fatal(_)) => self.over = true,
-                Output::Persist(_) | Output::Event(_) => {}
+                Output::Persist(_) | Output::Event(_) | Output::Written { .. } => {}
+                Output::Store { batch, .. } => self.stored = Some(batch),
                 Output::WakeAt { at, .. } => {
                     assert!(at >= self.now.mono, "a wake-up in the past");
                     self.wake = Some(at);

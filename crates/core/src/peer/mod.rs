@@ -11,6 +11,7 @@ mod inbox;
 mod leave;
 mod limits;
 mod outbox;
+mod share;
 mod spread;
 mod streams;
 mod sync;
@@ -26,6 +27,7 @@ use rand_core::SeedableRng;
 
 use crate::clock::{HybridClock, Mono, Now};
 use crate::discovery::Discovery;
+use crate::entries::{Entries, Writes};
 use crate::gossip::{EventLog, Gossip};
 use crate::id::{MessageCounter, NodeId};
 use crate::membership::{Act, Membership};
@@ -59,6 +61,8 @@ pub struct Peer {
     membership: Membership,
     gossip: Gossip,
     log: EventLog,
+    entries: Entries,
+    writes: Writes,
     discovery: Discovery,
     sync: Sync,
     streams: Streams,
@@ -113,6 +117,8 @@ impl Peer {
             membership,
             gossip: Gossip::new(now.mono, config.id),
             log: EventLog::default(),
+            entries: Entries::new(config.shared.tombstone_life),
+            writes: Writes::default(),
             discovery,
             sync: Sync::new(),
             streams: Streams::default(),
@@ -273,6 +279,7 @@ impl Peer {
                 self.discovery.candidates(now, provider, addresses, lives);
             }
             Input::Thawed { seed } => self.thaw(now, seed),
+            Input::Stored { .. } | Input::StoreFailed { .. } => self.hear_store(now, input),
             Input::Timeout => {
                 let round_ms = self.clock.ms(now);
                 self.membership.on_time(now, round_ms, &mut self.rng);
@@ -360,6 +367,7 @@ impl Peer {
         self.synchronize(now);
         self.tend_streams(now);
         self.tend_leave(now);
+        self.tend_entries(now);
         self.deliver_rumors(now);
         if self.discovery.take_known_changed() && self.persist_at.is_none() {
             self.persist_at = Some(now.mono + PERSIST_INTERVAL);
@@ -383,6 +391,7 @@ impl Peer {
                 .and_then(Leaving::deadline)
                 .map(|at| (at, Timer::Leave)),
             self.persist_at.map(|at| (at, Timer::Persist)),
+            self.entries_deadline(now).map(|at| (at, Timer::Expiry)),
         ];
         let next = parts.into_iter().flatten().min();
         // What is overdue is due now: a past time would read as a sleep.

@@ -24,8 +24,11 @@
 
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::cmp::Ordering;
+
+pub use tree::Tree;
 
 /// What is reconciled: compared byte by byte, 24 bytes for an id and a number.
 pub type Key = [u8; 24];
@@ -244,6 +247,18 @@ impl Fingerprint {
     pub fn add(&mut self, key: &Key) {
         self.count = self.count.wrapping_add(1);
         self.sum = self.sum.wrapping_add(hash(key));
+    }
+
+    /// Another set's keys, none of which is here, join it.
+    fn join(&mut self, other: Self) {
+        self.count = self.count.wrapping_add(other.count);
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
+    /// Keys that are here, and are another set's, leave it.
+    fn part(&mut self, other: Self) {
+        self.count = self.count.wrapping_sub(other.count);
+        self.sum = self.sum.wrapping_sub(other.sum);
     }
 
     /// A key that was added leaves it.

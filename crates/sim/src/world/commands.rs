@@ -54,9 +54,12 @@ impl World {
             known,
             forgotten,
             probe_interval,
+            shared: host.shared.clone(),
         };
         let addresses = host.joins.clone();
-        host.process = Some(Process::new(Peer::new(config, now, seed)));
+        let mut peer = Peer::new(config, now, seed);
+        peer.load(now, host.disk.entries.values().cloned().collect());
+        host.process = Some(Process::new(peer));
         self.carry_out(place);
         if !addresses.is_empty() {
             self.deliver(place, Arrival::Candidates { addresses });

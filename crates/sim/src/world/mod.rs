@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Event, Keyring, Mono, NodeId, StreamId};
+use dui_core::{EndOfStream, Entry, Event, Keyring, Lost, Mono, NodeId, StreamId, Ticket, Written};
 
 use crate::dice::Dice;
 use crate::host::{Host, Place};
@@ -64,6 +64,19 @@ pub struct News {
     pub life: u32,
     /// What.
     pub event: Event,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// Where it was made.
+    pub place: Place,
+    /// By which process.
+    pub life: u32,
+    /// Which.
+    pub ticket: Ticket,
+    /// How it went.
+    pub result: Result<Written, Lost>,
 }
 
 /// What was sent and what became of it, since the world began.
@@ -147,6 +160,13 @@ enum Happening {
         to: Place,
         life: u32,
     },
+    Store {
+        to: Place,
+        life: u32,
+        batch: u64,
+        entries: Vec<Entry>,
+        removed: Vec<Entry>,
+    },
 }
 
 /// A simulated world.
@@ -156,6 +176,8 @@ pub struct World {
     pub network: Network,
     /// What nodes told since this was last emptied, oldest first.
     pub news: Vec<News>,
+    /// What became of writes since this was last emptied, oldest first.
+    pub deeds: Vec<Deed>,
     /// `false`: no news is kept.
     pub keeps_news: bool,
     /// Every datagram delivered (from, to, bytes), if recording.
@@ -180,6 +202,7 @@ impl World {
         Self {
             network: Network::default(),
             news: Vec::new(),
+            deeds: Vec::new(),
             keeps_news: true,
             recorded: None,
             trace: Trace::none(),
@@ -262,6 +285,7 @@ impl World {
             clock: crate::clock::Clock::default(),
             disk: crate::disk::Disk::default(),
             joins: Vec::new(),
+            shared: dui_core::SharedConfig::default(),
             cost: Duration::ZERO,
             on: true,
             life: 0,
