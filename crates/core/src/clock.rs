@@ -81,6 +81,13 @@ impl HybridClock {
         }
     }
 
+    /// Goes back to the wall clock, which was wrong when timestamps were made
+    /// that are ahead of it. What they stamped has to be stamped anew.
+    pub fn rewind(&mut self, now: Now) {
+        self.last = Timestamp::from_ms(now.wall_ms);
+        self.since = now.mono;
+    }
+
     /// Milliseconds of the hybrid clock, without ticking it: what numbers
     /// probe rounds. Where it is ahead of the wall clock it runs on all the
     /// same, or rounds would stand still until the wall clock has caught up.

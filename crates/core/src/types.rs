@@ -145,6 +145,9 @@ pub struct Record {
     pub known: Vec<Known>,
     /// Ids removed for good, at most 10,000.
     pub forgotten: Vec<NodeId>,
+    /// When shared entries were last exchanged with whom, ms of the hybrid
+    /// clock, at most 4,096.
+    pub contacts: Vec<(NodeId, u64)>,
     /// `true` when the incarnation rose or an id was forgotten: sync it
     /// before the next output. `false`: peers only, may be written lazily.
     pub urgent: bool,
@@ -425,6 +428,18 @@ pub enum Event {
         /// What they see.
         seen: SocketAddr,
     },
+    /// No shared entries are exchanged with this member: the last contact is
+    /// longer ago than tombstones live, so that what was deleted meanwhile
+    /// would come back. An operator chooses: [`Peer::recover_shared`](crate::Peer::recover_shared).
+    SharedParted(Member),
+    /// What others have written does not fit the memory for shared entries:
+    /// this node does not hold all. At most once a minute.
+    SharedFull {
+        /// In use, in bytes.
+        bytes: u64,
+        /// Limit in bytes.
+        bytes_max: u64,
+    },
     /// The node cannot go on under this id; stop with exit code 78.
     Fatal(Fatal),
 }
@@ -490,6 +505,17 @@ pub enum Refusal {
         from: SocketAddr,
         /// What it claimed.
         incarnation: u64,
+    },
+    /// An entry from a clock that is too far ahead: not taken in, or it would
+    /// beat everybody's writes until then.
+    #[error(
+        "node {origin} has stamped a shared entry {ahead_s} s ahead of this node's clock and its peers': set its clock right, it stamps the entry anew then"
+    )]
+    TimestampAhead {
+        /// Who wrote it.
+        origin: NodeId,
+        /// By how many seconds, rounded up to a power of two.
+        ahead_s: u64,
     },
 }
 

@@ -76,7 +76,10 @@ impl Node {
             known: state.known,
             forgotten: state.forgotten,
             probe_interval: options.probe_interval,
-            shared: dui_core::SharedConfig::default(),
+            shared: dui_core::SharedConfig {
+                contacts: state.contacts,
+                ..dui_core::SharedConfig::default()
+            },
         };
         let seed = clock::entropy().map_err(StartError::Entropy)?;
         let peer = Peer::new(config, clock::now(), seed);
@@ -198,6 +201,7 @@ fn remember(dir: Option<&Path>) -> Result<(State, Option<Store>), StartError> {
             incarnation,
             known: Vec::new(),
             forgotten: Vec::new(),
+            contacts: Vec::new(),
         },
     };
     if let Some(store) = &store {

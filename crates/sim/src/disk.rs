@@ -79,6 +79,7 @@ impl Disk {
             incarnation,
             known: Vec::new(),
             forgotten: Vec::new(),
+            contacts: Vec::new(),
             urgent: true,
         });
         record.incarnation = incarnation;
@@ -132,6 +133,7 @@ mod tests {
             incarnation: Incarnation(incarnation),
             known: Vec::new(),
             forgotten: Vec::new(),
+            contacts: Vec::new(),
             urgent,
         }
     }

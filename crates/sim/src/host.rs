@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Keyring, Mono, NodeId, Peer, Refusal, SharedConfig, StreamId, Timer};
+use dui_core::{
+    EndOfStream, Keyring, Mono, NodeId, Now, Peer, Refusal, SharedConfig, StreamId, Timer,
+};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -71,6 +73,11 @@ impl Host {
     /// The node that runs here now.
     pub fn peer(&self) -> Option<&Peer> {
         self.process.as_ref().map(|process| &*process.peer)
+    }
+
+    /// What time it believes it is, at a true time.
+    pub fn now(&self, at: Mono) -> Now {
+        self.clock.now(at.as_nanos() as Ns)
     }
 
     /// Whether its process runs, and is neither stopped nor asleep.

@@ -1,58 +1,12 @@
-//! Shared entries: written on one node, read on all.
+//! Shared entries on one node: written, durable, read, expired, refused.
 
 #![allow(clippy::unwrap_used)]
 
-use dui_core::{Acks, Change, EntryKey, Event, PendingWrite, Write, WriteError};
-use dui_sim::{Host, Town, ms, secs};
+mod shelf;
 
-fn key(key: &str) -> EntryKey {
-    EntryKey::new(key).unwrap()
-}
-
-fn put(town: &mut Town, name: &str, on: &str, value: &str) -> PendingWrite {
-    let key = key(name);
-    town.with(on, |peer, now| {
-        let write = Write::put(&key, value.as_bytes());
-        peer.write(now, write, Acks::Here).unwrap()
-    })
-}
-
-fn delete(town: &mut Town, name: &str, on: &str) -> Option<PendingWrite> {
-    let key = key(name);
-    town.with(on, |peer, now| peer.delete(now, &key, Acks::Here).unwrap())
-}
-
-/// What `on` reads.
-fn get(town: &mut Town, name: &str, on: &str) -> Option<String> {
-    town.with(on, |peer, now| {
-        let entry = peer.entry(now, name)?;
-        Some(String::from_utf8(entry.value().to_vec()).unwrap())
-    })
-}
-
-fn changes(town: &Town, on: &str) -> Vec<(Change, String)> {
-    let told = town.events(on).iter();
-    told.filter_map(|(_, event)| match event {
-        Event::SharedChanged { change, entry } => Some((*change, entry.key().to_owned())),
-        _ => None,
-    })
-    .collect()
-}
-
-fn written(town: &Town, on: &str, write: PendingWrite) -> Option<Result<(bool, usize), String>> {
-    let place = town.place(on);
-    let mut deeds = town.world.deeds.iter();
-    let deed = deeds.find(|deed| deed.place == place && deed.ticket == write.ticket)?;
-    Some(match &deed.result {
-        Ok(written) => Ok((written.existed, written.acked)),
-        Err(lost) => Err(lost.reason.clone()),
-    })
-}
-
-fn host<'a>(town: &'a mut Town, name: &str) -> &'a mut Host {
-    let place = town.place(name);
-    town.world.host_mut(place)
-}
+use dui_core::{Acks, Change, Write, WriteError};
+use dui_sim::{Town, ms, secs};
+use shelf::{changes, delete, get, host, key, put, written};
 
 #[test]
 fn a_write_has_happened_once_it_is_durable() {

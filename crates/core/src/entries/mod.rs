@@ -9,6 +9,9 @@
 //! Nobody writes when a ttl runs out: every node judges it by the hybrid
 //! clock, which all of them read nearly alike.
 
+mod clocks;
+mod contacts;
+mod exchange;
 mod writes;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -17,6 +20,9 @@ use std::time::Duration;
 
 use crate::entry::{ByKey, Entry, Kind};
 use crate::reconcile::{Key, Tree};
+pub(crate) use clocks::Clocks;
+pub(crate) use contacts::Contacts;
+pub(crate) use exchange::{Ask, Exchange};
 pub(crate) use writes::{Durable, Taken, WAITING_MAX, Writes};
 
 /// Memory that an entry takes besides its bytes: its places in both orders
@@ -110,6 +116,24 @@ impl Entries {
         self.by_key.get(key).map(|ByKey(entry)| entry)
     }
 
+    /// The write of this name.
+    pub(crate) fn named(&self, name: &Key) -> Option<&Entry> {
+        self.by_name.get(name)
+    }
+
+    /// All by name, with fingerprints.
+    pub(crate) fn by_name(&self) -> &Tree<Entry> {
+        &self.by_name
+    }
+
+    /// Whose timestamp is beyond this; reads all.
+    pub(crate) fn ahead_of(&self, ms: u64) -> Vec<Entry> {
+        let all = self.by_key.iter().map(|ByKey(entry)| entry);
+        all.filter(|entry| entry.version().timestamp.ms() > ms)
+            .cloned()
+            .collect()
+    }
+
     /// Entries with a value at this time whose key begins with `prefix` and
     /// comes after `after`, by key.
     pub(crate) fn list(
@@ -173,6 +197,12 @@ impl Entries {
         let entry = if expired { entry.expired() } else { entry };
         self.replace(before.as_ref(), entry.clone());
         Merged::News { now: entry, before }
+    }
+
+    /// An entry takes the place of what is held of its key, whatever that is.
+    pub(crate) fn put_in_place(&mut self, entry: Entry) {
+        let before = self.get(entry.key()).cloned();
+        self.replace(before.as_ref(), entry);
     }
 
     /// What is due by this time, at most so much of it at once.

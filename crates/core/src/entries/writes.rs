@@ -12,11 +12,17 @@ use super::footprint;
 use crate::clock::Mono;
 use crate::entry::{Acks, Entry, Ticket, Written};
 use crate::id::NodeId;
+use crate::reconcile::Key;
 
 /// Writes that may wait for others' acknowledgements.
 pub(crate) const WAITING_MAX: usize = 65_536;
 /// What could not be stored is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
+/// Who has not said that it holds a write is asked after this, and again.
+const ASK_FIRST: Duration = Duration::from_millis(100);
+const ASK_MAX: Duration = Duration::from_secs(1);
+/// After this nobody waits any more: the API's timeout is far shorter.
+const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// A write of this node that waits to be durable.
 #[derive(Debug)]
@@ -32,20 +38,32 @@ pub(crate) struct Batch {
     own: Vec<Taken>,
     foreign: Vec<Entry>,
     gone: Vec<Entry>,
+    /// Who waits to hear that which write is durable here.
+    confirm: Vec<(NodeId, Key)>,
 }
 
 /// What has become durable.
 #[derive(Debug, Default)]
 pub(crate) struct Durable {
     pub(crate) own: Vec<Taken>,
-    pub(crate) foreign: Vec<Entry>,
+    /// Who waits to hear of which.
+    pub(crate) confirm: Vec<(NodeId, Key)>,
 }
 
 /// A write that is durable here, and waits for others.
 #[derive(Debug)]
 struct Waiting {
+    key: Box<str>,
+    /// The write, and whatever has replaced it since: who holds that holds
+    /// nothing older.
+    names: Vec<Key>,
     written: Written,
+    wanted: usize,
+    /// Who has to hold it; empty: anybody.
+    from: BTreeSet<NodeId>,
     by: BTreeSet<NodeId>,
+    since: Mono,
+    ask_at: Mono,
 }
 
 /// See the [module](self).
@@ -61,6 +79,20 @@ pub(crate) struct Writes {
     retry_at: Option<Mono>,
     failed: Batch,
     waiting: BTreeMap<Ticket, Waiting>,
+    by_name: BTreeMap<Key, BTreeSet<Ticket>>,
+    ask_at: BTreeSet<(Mono, Ticket)>,
+}
+
+/// Whom to ask about an own write.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    pub(crate) ticket: Ticket,
+    pub(crate) key: Box<str>,
+    /// Members that have yet to hold it.
+    pub(crate) more: usize,
+    /// Who those are; empty: anybody but these.
+    pub(crate) from: Vec<NodeId>,
+    pub(crate) by: BTreeSet<NodeId>,
 }
 
 impl Writes {
@@ -84,9 +116,15 @@ impl Writes {
         self.waiting.len()
     }
 
-    /// When to try again what could not be stored.
+    /// Bytes of entries that are not durable yet.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When to try again what could not be stored, or to ask who holds what.
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.retry_at
+        let ask = self.ask_at.first().map(|(at, _)| *at);
+        self.retry_at.into_iter().chain(ask).min()
     }
 
     // --- what is to be durable ---
@@ -111,20 +149,39 @@ impl Writes {
         self.next.foreign.push(entry);
     }
 
+    /// Somebody waits to hear that a write which is held here is durable:
+    /// told with what is stored next, and so after all that was before.
+    pub(crate) fn confirm(&mut self, to: NodeId, name: Key) {
+        self.next.confirm.push((to, name));
+    }
+
     /// What is held no longer.
     pub(crate) fn drop(&mut self, entry: Entry) {
         self.next.gone.push(entry);
     }
 
     /// What to store now, if anything: number, entries, entries to remove.
-    pub(crate) fn next_batch(&mut self, now: Mono) -> Option<(u64, Vec<Entry>, Vec<Entry>)> {
+    /// `held`: whether an entry is what is held of its key. What failed and
+    /// was replaced since must not be stored over what has replaced it.
+    pub(crate) fn next_batch(
+        &mut self,
+        now: Mono,
+        held: impl Fn(&Entry) -> bool,
+    ) -> Option<(u64, Vec<Entry>, Vec<Entry>)> {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
-            self.next.foreign.append(&mut self.failed.foreign);
+            for entry in self.failed.foreign.drain(..) {
+                if held(&entry) {
+                    self.next.foreign.push(entry);
+                } else {
+                    self.bytes -= footprint(&entry);
+                }
+            }
             self.next.gone.append(&mut self.failed.gone);
         }
         let batch = std::mem::take(&mut self.next);
-        if batch.own.is_empty() && batch.foreign.is_empty() && batch.gone.is_empty() {
+        let nothing = batch.own.is_empty() && batch.foreign.is_empty() && batch.gone.is_empty();
+        if nothing && batch.confirm.is_empty() {
             return None;
         }
         let own = batch.own.iter().map(|taken| &taken.entry);
@@ -141,7 +198,7 @@ impl Writes {
         for done in self.up_to(batch) {
             self.forget(&done.own, &done.foreign);
             durable.own.extend(done.own);
-            durable.foreign.extend(done.foreign);
+            durable.confirm.extend(done.confirm);
         }
         durable
     }
@@ -153,6 +210,7 @@ impl Writes {
         for done in self.up_to(batch) {
             self.forget(&done.own, &[]);
             lost.extend(done.own);
+            // Who waits for a word asks again.
             self.failed.foreign.extend(done.foreign);
             self.failed.gone.extend(done.gone);
             self.retry_at.get_or_insert(now + RETRY);
@@ -162,19 +220,108 @@ impl Writes {
 
     // --- who else holds it ---
 
-    /// An own write is durable here, and not answered before others hold it.
-    pub(crate) fn wait(&mut self, ticket: Ticket, written: Written) {
-        let by = BTreeSet::new();
-        self.waiting.insert(ticket, Waiting { written, by });
+    /// An own write is durable here, and answered when `wanted` hold it,
+    /// this node included; of `from` alone, unless that is empty.
+    pub(crate) fn wait(
+        &mut self,
+        now: Mono,
+        taken: &Taken,
+        written: Written,
+        wanted: usize,
+        from: BTreeSet<NodeId>,
+    ) {
+        let (ticket, ask_at) = (taken.ticket, now + ASK_FIRST);
+        self.waiting.insert(
+            ticket,
+            Waiting {
+                key: taken.entry.key().into(),
+                names: Vec::new(),
+                written,
+                wanted,
+                from,
+                by: BTreeSet::new(),
+                since: now,
+                ask_at,
+            },
+        );
+        self.ask_at.insert((ask_at, ticket));
+        self.asked(ticket, taken.entry.name());
+    }
+
+    /// A write is asked about under this name.
+    pub(crate) fn asked(&mut self, ticket: Ticket, name: Key) {
+        if let Some(waiting) = self.waiting.get_mut(&ticket)
+            && !waiting.names.contains(&name)
+        {
+            waiting.names.push(name);
+            self.by_name.entry(name).or_default().insert(ticket);
+        }
+    }
+
+    /// A member holds the write of this name durably: the own ones that are
+    /// done by that.
+    pub(crate) fn confirmed(&mut self, name: &Key, by: NodeId) -> Vec<(Ticket, Written)> {
+        let tickets = self.by_name.get(name).cloned().unwrap_or_default();
+        let mut done = Vec::new();
+        for ticket in tickets {
+            let Some(waiting) = self.waiting.get_mut(&ticket) else {
+                continue;
+            };
+            if waiting.from.is_empty() || waiting.from.contains(&by) {
+                waiting.by.insert(by);
+            }
+            if waiting.by.len() + 1 >= waiting.wanted {
+                done.extend(self.give_up(ticket).map(|written| (ticket, written)));
+            }
+        }
+        done
     }
 
     /// Nobody waits for this write any more: what is known of it, unless it
     /// is not even durable here.
     pub(crate) fn give_up(&mut self, ticket: Ticket) -> Option<Written> {
-        self.waiting.remove(&ticket).map(|waiting| Written {
+        let waiting = self.waiting.remove(&ticket)?;
+        self.ask_at.remove(&(waiting.ask_at, ticket));
+        for name in waiting.names {
+            if let Some(tickets) = self.by_name.get_mut(&name) {
+                tickets.remove(&ticket);
+                if tickets.is_empty() {
+                    self.by_name.remove(&name);
+                }
+            }
+        }
+        Some(Written {
             acked: 1 + waiting.by.len(),
             ..waiting.written
         })
+    }
+
+    /// Own writes whose holders have to be asked now.
+    pub(crate) fn missing(&mut self, now: Mono) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        while let Some((at, ticket)) = self.ask_at.first().copied()
+            && at <= now
+        {
+            self.ask_at.pop_first();
+            let Some(waiting) = self.waiting.get_mut(&ticket) else {
+                continue;
+            };
+            let waited = now.saturating_sub(waiting.since);
+            if waited >= WAIT_MAX {
+                self.give_up(ticket);
+                continue;
+            }
+            waiting.ask_at = now + waited.clamp(ASK_FIRST, ASK_MAX);
+            self.ask_at.insert((waiting.ask_at, ticket));
+            missing.push(Missing {
+                ticket,
+                key: waiting.key.clone(),
+                more: waiting.wanted.saturating_sub(1 + waiting.by.len()),
+                from: waiting.from.difference(&waiting.by).copied().collect(),
+                by: waiting.by.clone(),
+            });
+        }
+        missing
     }
 
     // --- helpers ---
@@ -184,6 +331,7 @@ impl Writes {
         std::mem::replace(&mut self.stored, later).into_values()
     }
 
+    /// They count as on their way no longer.
     fn forget(&mut self, own: &[Taken], foreign: &[Entry]) {
         let own: u64 = own.iter().map(|taken| footprint(&taken.entry)).sum();
         self.own_bytes -= own;

@@ -96,7 +96,7 @@ impl Peer {
 
     /// Answers a hello: here we are, here are some others, and this is what
     /// our view looks like from afar.
-    pub(super) fn welcome(&mut self, path: Path, newcomer: NodeId) {
+    pub(super) fn welcome(&mut self, now: Now, path: Path, newcomer: NodeId) {
         if self.leaving.is_some() {
             return;
         }
@@ -105,6 +105,7 @@ impl Peer {
         packet.rumors.push(self.my_alive.clone());
         packet.digest = Some(self.digest(0));
         packet.seen = Some(path.address());
+        packet.clock = Some(now.wall_ms);
         let some = self
             .membership
             .sample(WELCOME_MEMBERS, &mut self.rng, |id| id == newcomer);

@@ -7,9 +7,11 @@
 
 mod contact;
 mod detour;
+mod exchange;
 mod inbox;
 mod leave;
 mod limits;
+mod news;
 mod outbox;
 mod share;
 mod spread;
@@ -27,15 +29,17 @@ use rand_core::SeedableRng;
 
 use crate::clock::{HybridClock, Mono, Now};
 use crate::discovery::Discovery;
-use crate::entries::{Entries, Writes};
+use crate::entries::{Clocks, Contacts, Entries, Writes};
 use crate::gossip::{EventLog, Gossip};
 use crate::id::{MessageCounter, NodeId};
 use crate::membership::{Act, Membership};
 use crate::seal::Seal;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
 use detour::Detours;
+use exchange::Exchanges;
 use leave::Leaving;
 use limits::{Refusals, SourceLimits};
+use news::Sharing;
 use outbox::Path;
 use streams::Streams;
 use sync::Sync;
@@ -63,6 +67,10 @@ pub struct Peer {
     log: EventLog,
     entries: Entries,
     writes: Writes,
+    exchanges: Exchanges,
+    contacts: Contacts,
+    clocks: Clocks,
+    sharing: Sharing,
     discovery: Discovery,
     sync: Sync,
     streams: Streams,
@@ -119,6 +127,14 @@ impl Peer {
             log: EventLog::default(),
             entries: Entries::new(config.shared.tombstone_life),
             writes: Writes::default(),
+            exchanges: Exchanges::default(),
+            contacts: Contacts::new(
+                config.id,
+                config.shared.tombstone_life.as_millis() as u64,
+                config.shared.contacts.iter().copied(),
+            ),
+            clocks: Clocks::default(),
+            sharing: Sharing::default(),
             discovery,
             sync: Sync::new(),
             streams: Streams::default(),
@@ -368,6 +384,7 @@ impl Peer {
         self.tend_streams(now);
         self.tend_leave(now);
         self.tend_entries(now);
+        self.tend_exchanges(now);
         self.deliver_rumors(now);
         if self.discovery.take_known_changed() && self.persist_at.is_none() {
             self.persist_at = Some(now.mono + PERSIST_INTERVAL);
@@ -492,14 +509,17 @@ impl Peer {
                 self.sync.met_somebody(now.mono);
             }
             Event::MemberLeft(member) => {
+                self.clocks.forget(member.id);
                 self.detours.forget(member.id);
                 self.discovery.unmeet(member.id);
             }
             Event::MemberFailed(member) => {
+                self.clocks.forget(member.id);
                 self.detours.forget(member.id);
                 self.close_streams_of(member.id);
             }
             Event::MemberForgotten { member, reason } => {
+                self.clocks.forget(member.id);
                 self.detours.forget(member.id);
                 self.close_streams_of(member.id);
                 if *reason != ForgetReason::Reaped {
@@ -530,6 +550,7 @@ impl Peer {
             incarnation: self.membership.myself().incarnation,
             known: self.discovery.known().copied().collect(),
             forgotten: self.membership.forgotten(),
+            contacts: self.contacts.list(),
             urgent,
         }));
     }
@@ -538,10 +559,13 @@ impl Peer {
         self.outputs.push_back(Output::Event(event));
     }
 
-    /// What probes and acks of this number carry: equal if view and event log are.
+    /// What probes and acks of this number carry: equal if view, event log
+    /// and shared entries are.
     fn digest(&self, seq: u32) -> u32 {
         let view = self.membership.table().fingerprint();
-        wire::digest(view.wrapping_add(self.log.fingerprint()), seq)
+        let events = self.log.fingerprint();
+        let entries = self.entries.fingerprint();
+        wire::digest(view.wrapping_add(events).wrapping_add(entries), seq)
     }
 }
 

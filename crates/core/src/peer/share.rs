@@ -4,8 +4,10 @@
 //! put ─▶ Store ─▶ (shell) ─▶ Stored ─▶ readers, watchers, Written, rumor
 //! ```
 
+use std::collections::BTreeSet;
+
 use super::{Event, Input, Output, Peer};
-use crate::clock::Now;
+use crate::clock::{Mono, Now};
 use crate::entries::{Due, Durable, Merged, Taken, WAITING_MAX, footprint};
 use crate::entry::{
     Acks, CONTENT_TYPE_BYTES_MAX, Change, Entry, EntryKey, Kind, Lost, PendingWrite, SharedInfo,
@@ -31,15 +33,15 @@ impl Peer {
     }
 
     /// Shared entries from above.
-    pub fn shared(&self, _now: Now) -> SharedInfo {
+    pub fn shared(&self, now: Now) -> SharedInfo {
         SharedInfo {
             entries: self.entries.live(),
             tombstones: self.entries.len() - self.entries.live(),
             bytes: self.entries.bytes(),
             bytes_max: self.config.shared.bytes_max,
             fingerprint: self.entries.fingerprint(),
-            clock_ahead: None,
-            parted: Vec::new(),
+            clock_ahead: self.clock_ahead(now),
+            parted: self.sharing.parted(),
             unstored: self.writes.unstored(),
         }
     }
@@ -117,16 +119,36 @@ impl Peer {
         self.writes.give_up(ticket)
     }
 
+    /// An operator decides what becomes of entries that one side of a long
+    /// parting has and the other does not know. `keep`: this side's stay, and
+    /// spread; what the other side has deleted meanwhile comes back with
+    /// them. Otherwise this node drops all it holds, and takes the others'.
+    /// To be said on every node of one side, and heeded by the other.
+    pub fn recover_shared(&mut self, now: Now, keep: bool) {
+        if !keep {
+            for entry in self.entries.drain() {
+                self.writes.drop(entry);
+            }
+        }
+        let at_ms = self.clock.ms(now);
+        self.contacts.settle(at_ms);
+        self.sharing.settle();
+        self.persist(true);
+        self.sync.begin(now.mono);
+        self.settle(now);
+    }
+
     // --- inputs ---
 
     /// The shell has stored, or failed to.
     pub(super) fn hear_store(&mut self, now: Now, input: Input<'_>) {
         match input {
             Input::Stored { batch } => {
-                let Durable { own, foreign: _ } = self.writes.stored(batch);
+                let Durable { own, confirm } = self.writes.stored(batch);
                 for taken in own {
                     self.publish_write(now, taken);
                 }
+                self.confirm(confirm);
             }
             Input::StoreFailed { batch, reason } => {
                 for Taken { ticket, .. } in self.writes.failed(now.mono, batch) {
@@ -144,6 +166,9 @@ impl Peer {
 
     /// Does what is due, and asks the shell to store what is new.
     pub(super) fn tend_entries(&mut self, now: Now) {
+        self.rewind_clock(now);
+        self.tell_fresh(now);
+        self.ask_stored(now);
         let at_ms = self.clock.ms(now);
         for due in self.entries.tend(at_ms, DUE_MAX) {
             match due {
@@ -155,7 +180,9 @@ impl Peer {
                 Due::Gone(entry) => self.writes.drop(entry),
             }
         }
-        if let Some((batch, entries, removed)) = self.writes.next_batch(now.mono) {
+        let entries = &self.entries;
+        let held = |entry: &Entry| entries.get(entry.key()) == Some(entry);
+        if let Some((batch, entries, removed)) = self.writes.next_batch(now.mono, held) {
             self.outputs.push_back(Output::Store {
                 batch,
                 entries,
@@ -165,13 +192,18 @@ impl Peer {
     }
 
     /// When entries need a turn.
-    pub(super) fn entries_deadline(&self, now: Now) -> Option<crate::clock::Mono> {
+    pub(super) fn entries_deadline(&self, now: Now) -> Option<Mono> {
         let due = self.entries.due_ms().map(|due_ms| {
             let wait_ms = due_ms.saturating_sub(self.clock.ms(now));
             // Timers are no calendars: whatever is far off is looked at again.
             now.mono + std::time::Duration::from_millis(wait_ms.min(3_600_000))
         });
-        due.into_iter().chain(self.writes.deadline()).min()
+        let others = [
+            self.writes.deadline(),
+            self.sharing.deadline(),
+            self.exchanges.deadline(),
+        ];
+        others.into_iter().flatten().chain(due).min()
     }
 
     fn take_write(
@@ -180,12 +212,13 @@ impl Peer {
         write: &Write<'_>,
         acks: Acks,
     ) -> Result<PendingWrite, WriteError> {
-        self.check_write(write, acks)?;
-        let version = Version {
-            timestamp: self.clock.tick(now),
-            origin: self.config.id,
-        };
+        self.check_write(now, write, acks)?;
         let key = write.key().as_str();
+        // Who has seen what it replaces, writes after it, whatever its clock says.
+        if let Some(before) = self.entries.get(key) {
+            self.clock.resume(now, before.version().timestamp);
+        }
+        let version = self.next_version(now);
         let entry = match *write {
             Write::Put {
                 value,
@@ -199,13 +232,40 @@ impl Peer {
         Ok(PendingWrite { ticket, version })
     }
 
-    fn check_write(&self, write: &Write<'_>, acks: Acks) -> Result<(), WriteError> {
+    fn next_version(&mut self, now: Now) -> Version {
+        Version {
+            timestamp: self.clock.tick(now),
+            origin: self.config.id,
+        }
+    }
+
+    /// What was stamped by a wrong clock, as if it were written now.
+    pub(super) fn stamp_anew(&mut self, now: Now, entry: &Entry) -> Entry {
+        let version = self.next_version(now);
+        match entry.kind() {
+            Kind::Tombstone => Entry::tombstone(entry.key(), version),
+            Kind::Value | Kind::Expired => {
+                let (value, content_type) = (entry.value(), entry.content_type());
+                let anew = Entry::value_of(entry.key(), version, value, content_type, entry.ttl());
+                match entry.kind() {
+                    Kind::Expired => anew.expired(),
+                    _ => anew,
+                }
+            }
+        }
+    }
+
+    fn check_write(&self, now: Now, write: &Write<'_>, acks: Acks) -> Result<(), WriteError> {
         if self.leaving.is_some() {
             return Err(WriteError::Leaving);
         }
         let waiting = self.writes.waiting();
         if acks != Acks::Here && waiting >= WAITING_MAX {
             return Err(WriteError::Busy { waiting });
+        }
+        let max = self.config.shared.ahead_max;
+        if let Some(ahead) = self.clock_ahead(now).filter(|ahead| *ahead > max) {
+            return Err(WriteError::ClockAhead { ahead, max });
         }
         let Write::Put {
             key,
@@ -236,38 +296,40 @@ impl Peer {
 
     /// An own write is durable: now it has happened.
     fn publish_write(&mut self, now: Now, taken: Taken) {
-        let Taken {
-            ticket,
-            entry,
-            acks,
-        } = taken;
         let at_ms = self.clock.ms(now);
-        let before = self.entries.get(entry.key());
+        let before = self.entries.get(taken.entry.key());
         let written = Written {
-            version: entry.version(),
+            version: taken.entry.version(),
             existed: before.is_some_and(|before| before.is_live(at_ms)),
             acked: 1,
         };
-        self.take_in(now, entry);
-        let alive = self.membership.live().len();
-        let wanted = match acks {
-            Acks::Here => 1,
-            Acks::Count(count) => count,
-            Acks::All => alive,
+        let news = self.take_in(now, taken.entry.clone());
+        let (wanted, from): (usize, BTreeSet<_>) = match taken.acks {
+            Acks::Here => (1, BTreeSet::new()),
+            Acks::Count(count) => (count, BTreeSet::new()),
+            Acks::All => {
+                let live = self.membership.live().iter().copied();
+                let others: BTreeSet<_> = live.filter(|id| *id != self.config.id).collect();
+                (1 + others.len(), others)
+            }
         };
+        if news.is_some() {
+            self.sharing.tell(now.mono, taken.entry.clone(), wanted > 1);
+        }
         if wanted <= 1 {
-            let result = Ok(written);
+            let (ticket, result) = (taken.ticket, Ok(written));
             self.outputs.push_back(Output::Written { ticket, result });
         } else {
-            self.writes.wait(ticket, written);
+            self.writes.wait(now.mono, &taken, written, wanted, from);
         }
     }
 
-    /// Merges an entry, and tells whoever watches. `false` if it is no news.
-    fn take_in(&mut self, now: Now, entry: Entry) -> bool {
+    /// Merges an entry, and tells whoever watches. What is held of its key
+    /// now, if that is news.
+    pub(super) fn take_in(&mut self, now: Now, entry: Entry) -> Option<Entry> {
         let at_ms = self.clock.ms(now);
         let Merged::News { now: entry, before } = self.entries.merge(at_ms, entry) else {
-            return false;
+            return None;
         };
         let was_live = before.is_some_and(|before| before.kind() == Kind::Value);
         let change = match entry.kind() {
@@ -277,8 +339,9 @@ impl Peer {
         };
         // Nobody who watches has seen what is gone before it came.
         if change == Change::Put || was_live {
+            let entry = entry.clone();
             self.tell(Event::SharedChanged { change, entry });
         }
-        true
+        Some(entry)
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) known: Vec<Known>,
     /// Ids that an operator removed for good.
     pub(crate) forgotten: Vec<NodeId>,
+    /// When shared entries were exchanged with whom.
+    pub(crate) contacts: Vec<(NodeId, u64)>,
 }
 
 /// Why a data directory cannot be used. It was not changed.
@@ -264,6 +266,7 @@ mod tests {
                 address: "127.0.0.1:7782".parse().unwrap(),
             }],
             forgotten: vec![NodeId(9)],
+            contacts: Vec::new(),
         }
     }
 

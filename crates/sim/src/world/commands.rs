@@ -37,8 +37,12 @@ impl World {
         }
         host.on = true;
         host.life += 1;
+        let mut shared = host.shared.clone();
         let (known, forgotten) = match record {
-            Some(record) => (record.known, record.forgotten),
+            Some(record) => {
+                shared.contacts = record.contacts;
+                (record.known, record.forgotten)
+            }
             None => (Vec::new(), Vec::new()),
         };
         let config = Config {
@@ -54,7 +58,7 @@ impl World {
             known,
             forgotten,
             probe_interval,
-            shared: host.shared.clone(),
+            shared,
         };
         let addresses = host.joins.clone();
         let mut peer = Peer::new(config, now, seed);
