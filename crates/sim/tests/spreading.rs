@@ -273,3 +273,64 @@ fn two_sides_out_of_contact_for_longer_than_tombstones_live_exchange_nothing() {
         assert_eq!(get(&mut town, "here", "dee").as_deref(), Some("v"));
     }
 }
+
+/// Three nodes under steady writes, each killed in turn, with a cut between.
+#[test]
+fn under_steady_writes_and_kills_nothing_acknowledged_is_lost() {
+    let mut town = Town::of(11, ["n0", "n1", "n2"]);
+    let mut taken = Vec::new();
+    for n in 0..6_000u64 {
+        let on = format!("n{}", n % 3);
+        if n % 1_000 == 500 {
+            town.kill(&format!("n{}", n / 1_000 % 3));
+        }
+        if n % 1_000 == 900 {
+            town.start(&format!("n{}", n / 1_000 % 3));
+        }
+        if n % 2_000 == 1_100 {
+            town.partition(&[&on]);
+        }
+        if n % 2_000 == 1_300 {
+            town.heal();
+        }
+        if town.resident(&on).runs() {
+            let (name, life) = (format!("k{n}"), town.resident(&on).life());
+            let write = put(&mut town, &name, &on, "v");
+            taken.push((name, town.place(&on), life, write.ticket));
+        }
+        town.run(ms(1));
+    }
+    let all = ["n0", "n1", "n2"];
+    let agreed = town.until(secs(20), |town| equal(town, &all));
+    assert!(agreed.is_some());
+    let acked: std::collections::BTreeSet<_> = town
+        .world
+        .deeds
+        .iter()
+        .filter(|deed| deed.result.is_ok())
+        .map(|deed| (deed.place, deed.life, deed.ticket))
+        .collect();
+    println!(
+        "{} taken, {} acknowledged, equal after {agreed:?}",
+        taken.len(),
+        acked.len()
+    );
+    assert!(acked.len() > 4_000, "{}", acked.len());
+    for (name, place, life, ticket) in taken {
+        if acked.contains(&(place, life, ticket)) {
+            for on in all {
+                assert_eq!(
+                    shelf::read(&town, on, &name).as_deref(),
+                    Some("v"),
+                    "{name} on {on}"
+                );
+            }
+        }
+    }
+    // Once rumors are repaired, probes are all that is said.
+    town.run(secs(3));
+    let bytes = town.world.traffic();
+    town.run(secs(10));
+    let spent = town.world.traffic().packet_bytes - bytes.packet_bytes;
+    assert!(spent / 10 < 1_000, "{spent} bytes");
+}

@@ -157,6 +157,13 @@ impl Exchange {
 
     // --- what is answered ---
 
+    /// Something of the answer is here: more may take as long again.
+    pub(crate) fn heard(&mut self, now: Mono) {
+        if let Some((_, since)) = &mut self.asked {
+            *since = now;
+        }
+    }
+
     /// A part arrived; the whole encoding, once it is complete.
     pub(crate) fn take_part(&mut self, part: &Part, total_max: usize) -> Option<Vec<u8>> {
         let (name, bytes) = self.part.as_mut()?;

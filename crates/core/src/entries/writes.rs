@@ -77,7 +77,9 @@ pub(crate) struct Writes {
     own_bytes: u64,
     bytes: u64,
     retry_at: Option<Mono>,
-    failed: Batch,
+    /// What could not be stored, by name; and what could not be removed.
+    failed: BTreeMap<Key, Entry>,
+    failed_gone: Vec<Entry>,
     waiting: BTreeMap<Ticket, Waiting>,
     by_name: BTreeMap<Key, BTreeSet<Ticket>>,
     ask_at: BTreeSet<(Mono, Ticket)>,
@@ -105,10 +107,11 @@ impl Writes {
 
     /// Entries that are not durable yet.
     pub(crate) fn unstored(&self) -> usize {
-        let batches = self.stored.values().chain([&self.next, &self.failed]);
-        batches
+        let batches = self.stored.values().chain([&self.next]);
+        let stored: usize = batches
             .map(|batch| batch.own.len() + batch.foreign.len())
-            .sum()
+            .sum();
+        stored + self.failed.len()
     }
 
     /// Writes that wait for others.
@@ -170,14 +173,14 @@ impl Writes {
     ) -> Option<(u64, Vec<Entry>, Vec<Entry>)> {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
-            for entry in self.failed.foreign.drain(..) {
+            for entry in std::mem::take(&mut self.failed).into_values() {
                 if held(&entry) {
                     self.next.foreign.push(entry);
                 } else {
                     self.bytes -= footprint(&entry);
                 }
             }
-            self.next.gone.append(&mut self.failed.gone);
+            self.next.gone.append(&mut self.failed_gone);
         }
         let batch = std::mem::take(&mut self.next);
         let nothing = batch.own.is_empty() && batch.foreign.is_empty() && batch.gone.is_empty();
@@ -200,6 +203,11 @@ impl Writes {
             durable.own.extend(done.own);
             durable.confirm.extend(done.confirm);
         }
+        // Stored before it, and in vain: whoever waits asks again.
+        let failed = &self.failed;
+        durable
+            .confirm
+            .retain(|(_, name)| !failed.contains_key(name));
         durable
     }
 
@@ -210,9 +218,13 @@ impl Writes {
         for done in self.up_to(batch) {
             self.forget(&done.own, &[]);
             lost.extend(done.own);
-            // Who waits for a word asks again.
-            self.failed.foreign.extend(done.foreign);
-            self.failed.gone.extend(done.gone);
+            for entry in done.foreign {
+                let bytes = footprint(&entry);
+                if self.failed.insert(entry.name(), entry).is_some() {
+                    self.bytes -= bytes;
+                }
+            }
+            self.failed_gone.extend(done.gone);
             self.retry_at.get_or_insert(now + RETRY);
         }
         lost
@@ -336,5 +348,75 @@ impl Writes {
         let own: u64 = own.iter().map(|taken| footprint(&taken.entry)).sum();
         self.own_bytes -= own;
         self.bytes -= own + foreign.iter().map(footprint).sum::<u64>();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::entry::Version;
+
+    fn entry(key: &str, ms: u64) -> Entry {
+        let version = Version {
+            timestamp: Timestamp::from_ms(ms),
+            origin: NodeId(1),
+        };
+        Entry::value_of(key, version, b"v", None, None)
+    }
+
+    fn batch(writes: &mut Writes, now: Mono) -> Option<(u64, Vec<Entry>)> {
+        let batch = writes.next_batch(now, |_| true);
+        batch.map(|(number, entries, _)| (number, entries))
+    }
+
+    #[test]
+    fn nobody_is_told_that_a_write_is_durable_which_could_not_be_stored() {
+        let mut writes = Writes::default();
+        let (k, peer) = (entry("k", 1), NodeId(7));
+        writes.keep(k.clone());
+        assert_eq!(batch(&mut writes, Mono::ZERO), Some((1, vec![k.clone()])));
+        // Asked while the entry is on its way: the answer comes after it.
+        writes.confirm(peer, k.name());
+        assert_eq!(batch(&mut writes, Mono::ZERO), Some((2, vec![])));
+        assert!(writes.failed(Mono::ZERO, 1).is_empty());
+        assert!(writes.stored(2).confirm.is_empty());
+        assert_eq!(writes.unstored(), 1);
+
+        assert_eq!(writes.deadline(), Some(RETRY));
+        assert_eq!(batch(&mut writes, RETRY), Some((3, vec![k.clone()])));
+        writes.confirm(peer, k.name());
+        assert_eq!(batch(&mut writes, RETRY), Some((4, vec![])));
+        assert_eq!(writes.stored(4).confirm, [(peer, k.name())]);
+        assert_eq!((writes.unstored(), writes.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_replaced_meanwhile_is_not_stored_again() {
+        let mut writes = Writes::default();
+        let (old, new) = (entry("k", 1), entry("k", 2));
+        writes.keep(old.clone());
+        batch(&mut writes, Mono::ZERO);
+        writes.keep(new.clone());
+        batch(&mut writes, Mono::ZERO);
+        writes.failed(Mono::ZERO, 1);
+        writes.stored(2);
+        let again = writes.next_batch(RETRY, |entry| *entry == new);
+        assert!(again.is_none(), "{again:?}");
+        assert_eq!((writes.unstored(), writes.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn an_own_write_that_failed_has_not_happened() {
+        let mut writes = Writes::default();
+        let ticket = writes.take(entry("k", 1), Acks::All);
+        let (number, _) = batch(&mut writes, Mono::ZERO).unwrap_or_default();
+        let lost = writes.failed(Mono::ZERO, number);
+        assert!(matches!(&lost[..], [taken] if taken.ticket == ticket));
+        assert_eq!(
+            (writes.own_bytes(), writes.bytes(), writes.unstored()),
+            (0, 0, 0)
+        );
+        assert!(writes.stored(number).own.is_empty());
     }
 }

@@ -269,14 +269,17 @@ impl Entry {
         self.kind() == Kind::Value && self.expires_ms().is_none_or(|expires| at_ms < expires)
     }
 
-    /// Which write this is, for [reconciliation](crate::reconcile): 24 bytes
-    /// that depend on key and version alone. Part of the wire format.
+    /// Which write this is, for [reconciliation](crate::reconcile): 16 bytes
+    /// that depend on the key and 8 that depend on the version, so that two
+    /// writes of one key lie side by side. Part of the wire format.
     pub fn name(&self) -> reconcile::Key {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.0[2..26]);
-        hasher.update(self.key().as_bytes());
         let mut name = [0; 24];
-        name.copy_from_slice(&hasher.finalize().as_bytes()[..24]);
+        let (of_key, of_version) = name.split_at_mut(16);
+        let hash = blake3::hash(self.key().as_bytes());
+        of_key.copy_from_slice(&hash.as_bytes()[..16]);
+        let version = self.0[2..].first_chunk::<24>();
+        let version = version.expect("an entry has 37 bytes at least");
+        of_version.copy_from_slice(&reconcile::hash(version).to_be_bytes());
         name
     }
 

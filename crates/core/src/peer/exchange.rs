@@ -109,7 +109,7 @@ impl Peer {
         self.exchanges.begin(now.mono, with, true);
         let mut packet = Packet::new(self.config.id);
         packet.entry_ranges.push(self.whole());
-        packet.lost_contacts = self.contacts.lost(self.clock.ms(now));
+        packet.lost_contacts = self.contacts.lost(self.sober_ms(now));
         self.send_to(with, packet);
     }
 
@@ -124,15 +124,21 @@ impl Peer {
             || !packet.offers.is_empty()
             || packet.part.is_some()
             || packet.given.is_some();
-        if !asks && !gives || self.leaving.is_some() {
+        if !asks && !gives || self.leaving.is_some() || !self.membership.is_live(from) {
             return;
+        }
+        if let Path::Stream(stream, _) = path
+            && let Some(exchange) = self.exchanges.open.get_mut(&stream)
+        {
+            exchange.heard(now.mono);
+            self.use_stream(stream);
         }
         let (own, others): (Vec<Contact>, Vec<Contact>) = packet
             .lost_contacts
             .into_iter()
             .partition(|contact| contact.id == from);
         if let [Contact { at_ms, .. }] = own[..] {
-            let now_ms = self.clock.ms(now);
+            let now_ms = self.sober_ms(now);
             self.contacts.decided(now_ms, from, at_ms);
         }
         if !self.shares_with(now, from) {
@@ -234,9 +240,10 @@ impl Peer {
 
     /// Ranges arrived: what to give, what to want, what to look at closer.
     fn compare(&mut self, now: Now, path: Path, from: NodeId, ranges: &[Range]) {
-        let by_packet = matches!(path, Path::Packet(_));
         let asked_by_us =
             matches!(path, Path::Stream(stream, _) if self.exchanges.open.contains_key(&stream));
+        // By packet, or by what stands in for packets.
+        let by_packet = !asked_by_us && !self.is_answering(path);
         if by_packet && is_opening(ranges) {
             // Both began at once: the lower id's question is answered.
             if self.exchanges.begun(now.mono, from) == Some(true) && self.config.id < from {
@@ -304,7 +311,7 @@ impl Peer {
             wish.want_entries = some.to_vec();
             self.send(path, Some(to), wish);
         }
-        packet.lost_contacts = self.contacts.lost(self.clock.ms(now));
+        packet.lost_contacts = self.contacts.lost(self.sober_ms(now));
         let mut used = packet.lost_contacts.len() * CONTACT_BYTES;
         for range in reply {
             let bytes = wire::range_len(&range);
@@ -409,7 +416,7 @@ impl Peer {
         if ends {
             let mut packet = Packet::new(self.config.id);
             packet.given = Some(Given { next: load.next });
-            packet.lost_contacts = self.contacts.lost(self.clock.ms(now));
+            packet.lost_contacts = self.contacts.lost(self.sober_ms(now));
             self.send(path, Some(to), packet);
         }
     }
@@ -480,7 +487,7 @@ impl Peer {
         };
         let mut packet = self.question(ask);
         packet.stream = Some(Purpose::Exchange);
-        packet.lost_contacts = self.contacts.lost(self.clock.ms(now));
+        packet.lost_contacts = self.contacts.lost(self.sober_ms(now));
         if let Some(stream) = self.open_stream(address, Some(peer), packet) {
             self.exchanges.open.insert(stream, exchange);
         }

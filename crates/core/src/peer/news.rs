@@ -29,6 +29,8 @@ const LARGE_MAX: usize = 1_024;
 const AHEAD_MAX: usize = 4_096;
 /// How often the application hears that not all fits.
 const TELL_FULL: Duration = Duration::from_secs(60);
+/// How long a node that comes back waits for somebody to tell the time.
+const DOUBT: Duration = Duration::from_secs(60);
 /// Members asked about a write besides those that are missing.
 const ASK_SPARE: usize = 2;
 
@@ -45,6 +47,9 @@ pub(super) struct Sharing {
     ahead: BTreeMap<Key, u64>,
     /// With whom nothing is exchanged, as the application knows.
     parted: BTreeSet<NodeId>,
+    /// Until then nothing of what was loaded runs out, unless a peer has told
+    /// the time: nobody knows yet whether our clock is right.
+    doubt_until: Option<Mono>,
     full_told: Option<Mono>,
 }
 
@@ -59,6 +64,11 @@ impl Sharing {
         self.fresh.push((entry, confirm));
         let at = self.told_at.map_or(now, |told| now.max(told + BATCH));
         self.fresh_at.get_or_insert(at);
+    }
+
+    /// A data directory was read.
+    pub(super) fn loaded(&mut self, now: Mono) {
+        self.doubt_until = Some(now + DOUBT);
     }
 
     pub(super) fn parted(&self) -> Vec<NodeId> {
@@ -271,7 +281,7 @@ impl Peer {
     /// Whether entries are exchanged with this one: not if the last contact
     /// is so long ago that what was deleted meanwhile could come back.
     pub(super) fn shares_with(&mut self, now: Now, id: NodeId) -> bool {
-        let lost = self.contacts.is_lost(self.clock.ms(now), id);
+        let lost = self.contacts.is_lost(self.sober_ms(now), id);
         // Who holds nothing can bring nothing back.
         if !lost || self.entries.len() == 0 {
             self.sharing.parted.remove(&id);
@@ -288,7 +298,7 @@ impl Peer {
 
     /// Entries are exchanged with this one.
     pub(super) fn in_contact(&mut self, now: Now, id: NodeId) {
-        let at_ms = self.clock.ms(now);
+        let at_ms = self.sober_ms(now);
         let lost = self.contacts.is_lost(at_ms, id) && self.entries.len() > 0;
         if !lost && self.membership.is_live(id) && self.contacts.touch(at_ms, id) {
             let at = now.mono + super::PERSIST_INTERVAL;
@@ -309,6 +319,30 @@ impl Peer {
     /// ahead of our clock and of our peers'.
     pub(super) fn is_ahead(&self, now: Now, timestamp: Timestamp) -> bool {
         timestamp.ms() > self.ahead_bound_ms(now)
+    }
+
+    /// What time it is for what cannot be undone: a clock that has jumped
+    /// ahead of everybody's must not let a month's tombstones go, or part
+    /// this node from all others.
+    pub(super) fn sober_ms(&self, now: Now) -> u64 {
+        let ahead_ms = self.config.shared.ahead_max.as_millis() as u64;
+        let median_ms = self.clocks.median_ms(now);
+        let bound_ms = median_ms.map_or(u64::MAX, |ms| ms.saturating_add(ahead_ms));
+        self.clock.ms(now).min(bound_ms)
+    }
+
+    /// What has run out by then goes for good; nothing while in doubt.
+    pub(super) fn running_out_ms(&self, now: Now) -> u64 {
+        match self.doubts_clock(now) {
+            Some(_) => 0,
+            None => self.sober_ms(now),
+        }
+    }
+
+    /// Whether it is too early to let anything run out for good, and until when.
+    pub(super) fn doubts_clock(&self, now: Now) -> Option<Mono> {
+        let until = self.sharing.doubt_until.filter(|until| now.mono < *until);
+        until.filter(|_| self.clocks.median_ms(now).is_none())
     }
 
     pub(super) fn ahead_bound_ms(&self, now: Now) -> u64 {

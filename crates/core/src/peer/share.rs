@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Event, Input, Output, Peer};
 use crate::clock::{Mono, Now};
@@ -61,6 +62,9 @@ impl Peer {
         if let Some(last) = last_own {
             // Whatever the wall clock says now: no timestamp is used twice.
             self.clock.resume(now, last);
+        }
+        if !entries.is_empty() {
+            self.sharing.loaded(now.mono);
         }
         self.entries.load(entries);
         self.settle(now);
@@ -130,7 +134,7 @@ impl Peer {
                 self.writes.drop(entry);
             }
         }
-        let at_ms = self.clock.ms(now);
+        let at_ms = self.sober_ms(now);
         self.contacts.settle(at_ms);
         self.sharing.settle();
         self.persist(true);
@@ -169,7 +173,7 @@ impl Peer {
         self.rewind_clock(now);
         self.tell_fresh(now);
         self.ask_stored(now);
-        let at_ms = self.clock.ms(now);
+        let at_ms = self.running_out_ms(now);
         for due in self.entries.tend(at_ms, DUE_MAX) {
             match due {
                 Due::Expired(entry) => {
@@ -194,9 +198,10 @@ impl Peer {
     /// When entries need a turn.
     pub(super) fn entries_deadline(&self, now: Now) -> Option<Mono> {
         let due = self.entries.due_ms().map(|due_ms| {
-            let wait_ms = due_ms.saturating_sub(self.clock.ms(now));
+            let wait_ms = due_ms.saturating_sub(self.sober_ms(now));
             // Timers are no calendars: whatever is far off is looked at again.
-            now.mono + std::time::Duration::from_millis(wait_ms.min(3_600_000))
+            let at = now.mono + Duration::from_millis(wait_ms.min(3_600_000));
+            self.doubts_clock(now).map_or(at, |until| at.max(until))
         });
         let others = [
             self.writes.deadline(),
@@ -327,7 +332,7 @@ impl Peer {
     /// Merges an entry, and tells whoever watches. What is held of its key
     /// now, if that is news.
     pub(super) fn take_in(&mut self, now: Now, entry: Entry) -> Option<Entry> {
-        let at_ms = self.clock.ms(now);
+        let at_ms = self.running_out_ms(now);
         let Merged::News { now: entry, before } = self.entries.merge(at_ms, entry) else {
             return None;
         };
