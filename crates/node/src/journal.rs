@@ -20,6 +20,11 @@ pub(crate) fn tell(event: &Event) {
             target: "dui", event = "user_event", name = %event.name, origin = %event.origin,
             timestamp = event.timestamp.0, bytes = event.payload.len(),
         ),
+        Event::SharedChanged { change, entry } => tracing::debug!(
+            target: "dui", event = "shared_changed", change = change.as_str(), key = entry.key(),
+            origin = %entry.version().origin, timestamp = entry.version().timestamp.0,
+            bytes = entry.value().len(),
+        ),
         Event::Left { acked, wanted } => {
             tracing::info!(target: "dui", event = "left", acked, wanted);
         }

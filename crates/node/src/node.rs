@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use dui_core::{Config, Fatal, Incarnation, NodeId, Peer, RunId};
+use dui_core::{Config, Entry, Fatal, Incarnation, NodeId, Peer, RunId, SharedConfig};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -12,6 +12,7 @@ use crate::binding::Binding;
 use crate::clock;
 use crate::discovery::Discovery;
 use crate::driver::Driver;
+use crate::entries;
 use crate::error::StartError;
 use crate::handle::Handle;
 use crate::history::History;
@@ -19,8 +20,8 @@ use crate::interfaces::Watch;
 use crate::names;
 use crate::options::Options;
 use crate::ports;
-use crate::shell::Shell;
-use crate::storage::{State, Store, Writer};
+use crate::shell::{DataDir, Shell};
+use crate::storage::{State, StorageError, Store, Writer};
 use crate::streams::{Listener, Security, Streams};
 use crate::udp::PeerSocket;
 
@@ -61,6 +62,14 @@ impl Node {
         let listener = Listener::new(listener).map_err(socket)?;
         let (state, store) = remember(options.data_dir.as_deref())?;
         let id = state.id;
+        let (data_dir, kept) = match store {
+            Some(store) => {
+                let (entries, kept) = load(&store).await?;
+                let state = Writer::start(store, id);
+                (Some(DataDir { state, entries }), kept)
+            }
+            None => (None, Vec::new()),
+        };
 
         let security = Security::new(options.cluster.clone(), options.keys.clone());
         let config = Config {
@@ -76,13 +85,16 @@ impl Node {
             known: state.known,
             forgotten: state.forgotten,
             probe_interval: options.probe_interval,
-            shared: dui_core::SharedConfig {
+            shared: SharedConfig {
+                bytes_max: options.shared_bytes_max,
+                tombstone_life: options.tombstone_life,
+                ahead_max: options.clock_ahead_max,
                 contacts: state.contacts,
-                ..dui_core::SharedConfig::default()
             },
         };
         let seed = clock::entropy().map_err(StartError::Entropy)?;
-        let peer = Peer::new(config, clock::now(), seed);
+        let mut peer = Peer::new(config, clock::now(), seed);
+        peer.load(clock::now(), kept);
 
         // Bound to every address, the advertised one tells the interface.
         let interface = if binding.bind.is_unspecified() {
@@ -103,7 +115,7 @@ impl Node {
                 udp.clone(),
                 streams,
                 discovery,
-                store.map(|store| Writer::start(store, id)),
+                data_dir,
                 history.clone(),
                 options.leave_timeout,
             ),
@@ -208,6 +220,20 @@ fn remember(dir: Option<&Path>) -> Result<(State, Option<Store>), StartError> {
         store.save_at_start(&state)?;
     }
     Ok((state, store))
+}
+
+/// Entries of the data directory, and what adds to them.
+async fn load(store: &Store) -> Result<(entries::Writer, Vec<Entry>), StartError> {
+    let (dir, lock) = (store.dir().to_owned(), store.lock());
+    let loaded = tokio::task::spawn_blocking(move || {
+        let kept = entries::load(&dir)?;
+        entries::Writer::start(kept, lock).map_err(|source| StorageError::of(&dir, source))
+    });
+    let loaded = loaded.await.map_err(|gone| {
+        let source = std::io::Error::other(gone);
+        StorageError::of(store.dir(), source)
+    })?;
+    Ok(loaded?)
 }
 
 fn local_address(udp: &UdpSocket) -> Result<SocketAddr, StartError> {

@@ -10,13 +10,24 @@ use dui_core::{EndOfStream, Event, Fatal, Input, MemberState, Mono, Output, Peer
 
 use crate::clock;
 use crate::discovery::Discovery;
+use crate::entries::{self, Outcome};
 use crate::handle::{LeaveOutcome, Request};
 use crate::history::History;
 use crate::journal;
 use crate::leave::Leave;
+use crate::shared::{Copying, Writes};
 use crate::storage::Writer;
 use crate::streams::Streams;
 use crate::udp::PeerSocket;
+
+/// What is written to the data directory.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    /// Who this node is and whom it knows.
+    pub(crate) state: Writer,
+    /// What all nodes hold.
+    pub(crate) entries: entries::Writer,
+}
 
 /// The core and everything that it decides about.
 #[derive(Debug)]
@@ -25,8 +36,10 @@ pub(crate) struct Shell {
     udp: Arc<PeerSocket>,
     pub(crate) streams: Streams,
     pub(crate) discovery: Discovery,
-    /// `None` without a data directory.
-    storage: Option<Writer>,
+    /// `None`: nothing outlives the process.
+    pub(crate) data_dir: Option<DataDir>,
+    copying: Option<Copying>,
+    writes: Writes,
     history: Arc<History>,
     leave_timeout: Duration,
     leave: Leave,
@@ -46,7 +59,7 @@ impl Shell {
         udp: Arc<PeerSocket>,
         streams: Streams,
         discovery: Discovery,
-        storage: Option<Writer>,
+        data_dir: Option<DataDir>,
         history: Arc<History>,
         leave_timeout: Duration,
     ) -> Self {
@@ -55,7 +68,9 @@ impl Shell {
             udp,
             streams,
             discovery,
-            storage,
+            data_dir,
+            copying: None,
+            writes: Writes::default(),
             history,
             leave_timeout,
             leave: Leave::default(),
@@ -69,7 +84,9 @@ impl Shell {
     /// The earlier of the core's timer and our own.
     pub(crate) fn next_timer(&self) -> Option<Mono> {
         let give_up_at = self.leave.give_up_at();
-        self.wake_at.into_iter().chain(give_up_at).min()
+        let sweep_at = self.writes.sweep_at();
+        let all = self.wake_at.into_iter().chain(give_up_at).chain(sweep_at);
+        all.min()
     }
 
     /// Hands one input to the core and carries out what follows.
@@ -88,6 +105,7 @@ impl Shell {
         let now = clock::now();
         match request {
             Request::Ask(question) => question(&mut self.peer, now),
+            Request::Write(request) => self.writes.begin(&mut self.peer, now, request),
             Request::Leave(reply) => {
                 if self.leave.ask(reply, now.mono + self.leave_timeout) {
                     self.history.leaving();
@@ -104,6 +122,9 @@ impl Shell {
         if self.wake_at.is_some_and(|at| at <= now) {
             self.wake_at = None;
             self.tell(Input::Timeout).await;
+        }
+        if self.writes.sweep_at().is_some_and(|at| at <= now) {
+            self.writes.sweep(&mut self.peer, now);
         }
         if self.leave.give_up_at().is_some_and(|at| at <= now) {
             let wanted = self.others_alive();
@@ -131,10 +152,37 @@ impl Shell {
         }
     }
 
+    /// Tells the core what the disk has done, and gives the disk what it asks for.
+    pub(crate) async fn take_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Stored { batch } => self.tell(Input::Stored { batch }).await,
+            Outcome::Failed { batch, reason } => {
+                self.tell(Input::StoreFailed { batch, reason }).await;
+            }
+            Outcome::Checkpoint => {
+                self.copying = Some(Copying::default());
+                self.copy();
+            }
+            Outcome::Copied => self.copy(),
+        }
+    }
+
+    /// The next part of a checkpoint.
+    fn copy(&mut self) {
+        if let (Some(dir), Some(copying)) = (&self.data_dir, &mut self.copying) {
+            let (part, last) = copying.part(&self.peer);
+            dir.entries.copy(part, last);
+            if last {
+                self.copying = None;
+            }
+        }
+    }
+
     /// Writes down what is left. Why the node could not go on, if so.
     pub(crate) async fn finish(mut self) -> Option<Fatal> {
-        if let Some(storage) = self.storage.take() {
-            storage.finish().await;
+        if let Some(dir) = self.data_dir.take() {
+            dir.entries.finish().await;
+            dir.state.finish().await;
         }
         self.fatal.take()
     }
@@ -172,14 +220,19 @@ impl Shell {
             }
             Output::StreamClose { stream } => self.streams.close(stream),
             Output::Persist(record) => {
-                if let Some(storage) = &mut self.storage {
-                    storage.write(record).await;
+                if let Some(dir) = &mut self.data_dir {
+                    dir.state.write(record).await;
                 }
             }
-            Output::Store { batch, .. } => self.stored = Some(batch),
-            // Nobody can write yet.
-            Output::Written { .. } => {}
-            Output::Event(Event::SharedChanged { .. }) => {}
+            Output::Store {
+                batch,
+                entries,
+                removed,
+            } => match &self.data_dir {
+                Some(dir) => dir.entries.store(batch, entries, removed),
+                None => self.stored = Some(batch),
+            },
+            Output::Written { ticket, result } => self.writes.done(ticket, result),
             Output::Event(event) => self.take_event(event),
             Output::WakeAt { at, why } => {
                 tracing::trace!(target: "dui", event = "wake_at", ?at, ?why);

@@ -157,6 +157,16 @@ impl Entries {
             .collect()
     }
 
+    /// Everything whose key comes after `after`, by key.
+    pub(crate) fn contents(&self, after: Option<&str>, limit: usize) -> Vec<Entry> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.by_key.range::<str, _>((start, Bound::Unbounded));
+        range
+            .take(limit)
+            .map(|ByKey(entry)| entry.clone())
+            .collect()
+    }
+
     /// With a value; what expired just now may still be counted.
     pub(crate) fn live(&self) -> usize {
         self.live

@@ -33,6 +33,18 @@ impl Peer {
         self.entries.list(self.clock.ms(now), prefix, after, limit)
     }
 
+    /// Everything that is held, tombstones and stubs included, whose key comes
+    /// after `after`, by key, at most `limit`: what a data directory has to
+    /// give back to [`load`](Self::load).
+    pub fn contents(&self, after: Option<&str>, limit: usize) -> Vec<Entry> {
+        self.entries.contents(after, limit)
+    }
+
+    /// The time that entries live by, ms of the hybrid clock.
+    pub fn shared_ms(&self, now: Now) -> u64 {
+        self.clock.ms(now)
+    }
+
     /// Shared entries from above.
     pub fn shared(&self, now: Now) -> SharedInfo {
         SharedInfo {
