@@ -31,6 +31,7 @@ mod openapi;
 mod refusal;
 mod routes;
 mod serve;
+mod shared;
 mod watch;
 
 use std::net::SocketAddr;

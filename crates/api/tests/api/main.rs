@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod refusals;
+mod shared;
 mod story;
 mod town;

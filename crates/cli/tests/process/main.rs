@@ -10,5 +10,6 @@ mod config;
 mod goodbye;
 mod hardship;
 mod meeting;
+mod shared;
 mod town;
 mod up;
