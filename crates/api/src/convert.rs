@@ -141,3 +141,11 @@ pub(crate) fn written(key: &core::EntryKey, written: &core::Written) -> api::Wri
         acked: written.acked as u64,
     }
 }
+
+pub(crate) fn change(change: core::Change) -> api::ChangeKind {
+    match change {
+        core::Change::Put => api::ChangeKind::Put,
+        core::Change::Deleted => api::ChangeKind::Deleted,
+        core::Change::Expired => api::ChangeKind::Expired,
+    }
+}

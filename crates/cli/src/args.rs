@@ -134,6 +134,9 @@ pub(crate) struct WhyArgs {
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(crate) ask: Ask,
+    /// Watches shared entries instead: those whose keys begin with PREFIX, or all.
+    #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) shared: Option<String>,
     /// Prints one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,

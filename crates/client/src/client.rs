@@ -203,6 +203,11 @@ impl Client {
         self.timeout
     }
 
+    /// Asks another node from now on.
+    pub(crate) fn turn_from(&self, address: &str) {
+        self.nodes.turn_from(address);
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         self.json(Call::get(path), self.timeout).await
     }

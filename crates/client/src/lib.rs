@@ -20,6 +20,7 @@ mod client;
 mod discovery;
 mod entry;
 mod error;
+mod follow;
 mod health;
 mod member;
 mod path;
@@ -40,6 +41,7 @@ pub use entry::{
     SharedChange, Written,
 };
 pub use error::Error;
+pub use follow::Follow;
 pub use health::Health;
 pub use member::{
     Forgotten, LeaveOutcome, Member, MemberList, MemberState, Role, SelfInfo, UnknownState, Why,

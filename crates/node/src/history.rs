@@ -146,6 +146,13 @@ pub struct EventStream {
     position: u64,
 }
 
+impl EventStream {
+    /// The number of the last event that was read, or that reading begins after.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+}
+
 impl Stream for EventStream {
     type Item = Sequenced;
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use dui_client::{Ack, Entry, Value, WriteOptions, Written};
+use dui_client::{Ack, ChangeKind, Entry, SharedChange, Value, WriteOptions, Written};
 
 use super::{client, json, read};
 use crate::args::{DeleteArgs, GetArgs, ListArgs, PutArgs, Sure};
@@ -100,6 +100,22 @@ fn row(entry: &Entry) -> Vec<crate::table::Cell> {
         moment::clock(&entry.at).into(),
         entry.updated_by.get(..8).unwrap_or("-").into(),
     ]
+}
+
+/// A change on one line.
+pub(super) fn change(change: &SharedChange) -> String {
+    let SharedChange { change, entry } = change;
+    let harmless = |c: char| if c.is_control() { ' ' } else { c };
+    let key: String = entry.key.chars().map(harmless).collect();
+    let clock = moment::clock(&entry.at);
+    match change {
+        ChangeKind::Put => {
+            let value: String = shown(&entry.value).chars().map(harmless).collect();
+            format!("{clock}  put        {key}  {value}\n")
+        }
+        ChangeKind::Deleted => format!("{clock}  deleted    {key}\n"),
+        _ => format!("{clock}  expired    {key}\n"),
+    }
 }
 
 /// The beginning of a value, on one line.

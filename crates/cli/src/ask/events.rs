@@ -46,6 +46,7 @@ pub(crate) async fn events(args: EventsArgs) -> Result<(), Failure> {
         let filter = WatchFilter {
             members: false,
             events,
+            ..WatchFilter::default()
         };
         watch = Some(client.watch(&filter, None).await?);
     }

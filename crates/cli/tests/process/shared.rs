@@ -1,6 +1,6 @@
 //! Shared entries through the binary: what was acknowledged is there, whatever happens to the process.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -219,4 +219,34 @@ fn a_damaged_directory_is_named_and_its_node_does_not_start() {
         said.contains("log-0000000001") && said.contains("at byte 56"),
         "{said}"
     );
+}
+
+#[test]
+fn a_watch_shows_what_is_there_and_what_changes() {
+    let town = Town::new("follow");
+    let ann = town.start("ann", &[]);
+    assert!(ann.ask(&["put", "app/one", "1"]).status.success());
+    let mut watch = dui()
+        .args([
+            "watch",
+            "--shared",
+            "app/",
+            "--json",
+            "--addr",
+            &ann.field("client"),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut events = lines.map(|line| -> Value { serde_json::from_str(&line.unwrap()).unwrap() });
+    for event in ["reset", "shared_changed", "complete"] {
+        assert_eq!(events.next().unwrap()["event"], event);
+    }
+    assert!(ann.ask(&["delete", "app/one"]).status.success());
+    let deleted = events.next().unwrap();
+    assert_eq!(deleted["data"]["change"], "deleted");
+    assert_eq!(deleted["data"]["entry"]["key"], "app/one");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
