@@ -21,6 +21,7 @@
 
 mod ask;
 mod convert;
+mod crew;
 mod events;
 mod extract;
 mod guard;

@@ -37,9 +37,6 @@ pub(crate) fn tell(event: &Event) {
             remedy = "streams are used instead; let UDP pass between the two, both ways",
         ),
         Event::PathChanged { member, udp: true } => tell_member("udp_restored", member),
-        Event::SharedChanged { change, entry } => tracing::debug!(
-            target: "dui", event = "shared_changed", change = change.as_str(), key = entry.key(),
-        ),
         Event::SharedParted(member) => tracing::warn!(
             target: "dui", event = "shared_parted", member = %member.name, id = %member.id,
             remedy = "the last contact is longer ago than tombstones live: choose which side's shared entries stay, \"dui recover --shared keep|discard\"",

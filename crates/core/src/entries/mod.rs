@@ -113,7 +113,7 @@ impl Entries {
 
     /// What is held of a key, tombstones included.
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
-        self.by_key.get(key).map(|ByKey(entry)| entry)
+        self.by_key.get(key.as_bytes()).map(|ByKey(entry)| entry)
     }
 
     /// The write of this name.
@@ -144,13 +144,13 @@ impl Entries {
         limit: usize,
     ) -> Vec<Entry> {
         let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
+            Some(after) if after >= prefix => Bound::Excluded(after.as_bytes()),
+            _ => Bound::Included(prefix.as_bytes()),
         };
         self.by_key
-            .range::<str, _>((start, Bound::Unbounded))
+            .range::<[u8], _>((start, Bound::Unbounded))
             .map(|ByKey(entry)| entry)
-            .take_while(|entry| entry.key().starts_with(prefix))
+            .take_while(|entry| entry.key_bytes().starts_with(prefix.as_bytes()))
             .filter(|entry| entry.is_live(at_ms))
             .take(limit)
             .cloned()
@@ -159,8 +159,9 @@ impl Entries {
 
     /// Everything whose key comes after `after`, by key.
     pub(crate) fn contents(&self, after: Option<&str>, limit: usize) -> Vec<Entry> {
+        let after = after.map(str::as_bytes);
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = self.by_key.range::<str, _>((start, Bound::Unbounded));
+        let range = self.by_key.range::<[u8], _>((start, Bound::Unbounded));
         range
             .take(limit)
             .map(|ByKey(entry)| entry.clone())
@@ -231,7 +232,7 @@ impl Entries {
                 self.replace(Some(&entry), stub.clone());
                 done.push_back(Due::Expired(stub));
             } else {
-                self.by_key.remove(entry.key());
+                self.by_key.remove(entry.key_bytes());
                 self.by_name.remove(&name);
                 self.count_out(&entry, &name);
                 done.push_back(Due::Gone(entry));

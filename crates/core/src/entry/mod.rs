@@ -220,8 +220,14 @@ impl Entry {
 
     /// What it is found by.
     pub fn key(&self) -> &str {
-        // Checked when it was made; a key that is none would sort first.
-        str::from_utf8(&self.0[HEAD..HEAD + self.key_len()]).unwrap_or_default()
+        // Checked when it was made.
+        str::from_utf8(self.key_bytes()).unwrap_or_default()
+    }
+
+    /// The key as it is compared: text is ordered as its bytes are, and
+    /// checking at every step that they are text would cost more than that.
+    pub(crate) fn key_bytes(&self) -> &[u8] {
+        &self.0[HEAD..HEAD + self.key_len()]
     }
 
     /// Orders it among the writes of its key.
@@ -275,7 +281,7 @@ impl Entry {
     pub fn name(&self) -> reconcile::Key {
         let mut name = [0; 24];
         let (of_key, of_version) = name.split_at_mut(16);
-        let hash = blake3::hash(self.key().as_bytes());
+        let hash = blake3::hash(self.key_bytes());
         of_key.copy_from_slice(&hash.as_bytes()[..16]);
         let version = self.0[2..].first_chunk::<24>();
         let version = version.expect("an entry has 37 bytes at least");
@@ -330,15 +336,15 @@ impl fmt::Debug for Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct ByKey(pub(crate) Entry);
 
-impl Borrow<str> for ByKey {
-    fn borrow(&self) -> &str {
-        self.0.key()
+impl Borrow<[u8]> for ByKey {
+    fn borrow(&self) -> &[u8] {
+        self.0.key_bytes()
     }
 }
 
 impl PartialEq for ByKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.key() == other.0.key()
+        self.0.key_bytes() == other.0.key_bytes()
     }
 }
 
@@ -352,7 +358,7 @@ impl PartialOrd for ByKey {
 
 impl Ord for ByKey {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.key().cmp(other.0.key())
+        self.0.key_bytes().cmp(other.0.key_bytes())
     }
 }
 
