@@ -20,7 +20,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// Modules of core that know nothing of membership, gossip or discovery.
+/// Modules of core that know nothing of membership, gossip, discovery or entries.
 const FOUNDATION: &[&str] = &[
     "types",
     "tuning",
@@ -31,9 +31,10 @@ const FOUNDATION: &[&str] = &[
     "seal",
     "keyring",
     "reconcile",
+    "entry",
 ];
 /// Modules that stand side by side on the foundation.
-const MIDDLE: &[&str] = &["membership", "gossip", "discovery"];
+const MIDDLE: &[&str] = &["membership", "gossip", "discovery", "entries"];
 /// The module that composes them.
 const TOP: &str = "peer";
 

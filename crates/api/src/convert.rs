@@ -107,3 +107,45 @@ pub(crate) fn user_event(event: core::UserEvent) -> api::UserEvent {
         payload: event.payload.into(),
     }
 }
+
+/// As text: sixteen digits of the timestamp, so that its order is theirs.
+pub(crate) fn version(version: core::Version) -> String {
+    format!("{:016x}-{}", version.timestamp.0, version.origin)
+}
+
+pub(crate) fn entry(entry: &core::Entry, at_ms: u64) -> api::Entry {
+    let version = entry.version();
+    let content_type = entry.content_type();
+    api::Entry {
+        key: entry.key().into(),
+        value: entry.value().to_vec().into(),
+        content_type: content_type.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+        version: self::version(version),
+        timestamp: version.timestamp.0,
+        at: api::rfc3339(version.timestamp.ms()),
+        updated_by: version.origin.to_string(),
+        ttl_ms: entry
+            .expires_ms()
+            .map(|end_ms| end_ms.saturating_sub(at_ms)),
+    }
+}
+
+pub(crate) fn written(key: &core::EntryKey, written: &core::Written) -> api::Written {
+    let version = written.version;
+    api::Written {
+        key: key.to_string(),
+        version: self::version(version),
+        timestamp: version.timestamp.0,
+        at: api::rfc3339(version.timestamp.ms()),
+        updated_by: version.origin.to_string(),
+        acked: written.acked as u64,
+    }
+}
+
+pub(crate) fn change(change: core::Change) -> api::ChangeKind {
+    match change {
+        core::Change::Put => api::ChangeKind::Put,
+        core::Change::Deleted => api::ChangeKind::Deleted,
+        core::Change::Expired => api::ChangeKind::Expired,
+    }
+}

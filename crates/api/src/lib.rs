@@ -21,6 +21,7 @@
 
 mod ask;
 mod convert;
+mod crew;
 mod events;
 mod extract;
 mod guard;
@@ -31,6 +32,7 @@ mod openapi;
 mod refusal;
 mod routes;
 mod serve;
+mod shared;
 mod watch;
 
 use std::net::SocketAddr;

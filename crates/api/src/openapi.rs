@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use dui_client::{Forgotten, Problem};
+use dui_client::{Forgotten, Problem, SharedChange};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
 use crate::refusal::PROBLEM_JSON;
-use crate::routes;
+use crate::{routes, shared};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,9 +22,11 @@ use crate::routes;
         license(name = "MIT", identifier = "MIT")
     ),
     servers((url = "http://127.0.0.1:7777")),
-    components(schemas(Problem, Forgotten)),
+    paths(shared::read, shared::put, shared::delete),
+    components(schemas(Problem, Forgotten, SharedChange)),
     tags(
         (name = "members", description = "Who is in the cluster, as this node sees it"),
+        (name = "shared", description = "Entries that every node holds and anyone may write: the last writer wins"),
         (name = "events", description = "Small messages to every node"),
         (name = "watch", description = "What happens, as it happens"),
         (name = "health", description = "For orchestrators, at the health port"),
@@ -63,6 +65,27 @@ impl IntoResponses for Always {
     }
 }
 
+/// What a write of shared entries may answer instead.
+pub(crate) struct WriteRefusals;
+
+impl IntoResponses for WriteRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let bad =
+            "`bad_key`, `bad_parameter`, `bad_content_type`, `bad_request`, `conditional_write`";
+        let unavailable =
+            "`clock_ahead`, `too_many_writes`, `leaving`, `stalled`, `stopped`; see Retry-After";
+        let late = "`ack_timeout`, with how many hold the write";
+        [
+            ("400", bad),
+            ("503", unavailable),
+            ("504", late),
+            ("507", "`entries_full`, `not_stored`"),
+        ]
+        .map(|(status, codes)| (status.into(), problem(codes).into()))
+        .into()
+    }
+}
+
 /// What a route of one member may answer when there is not exactly one.
 pub(crate) struct NotOneMember;
 
@@ -97,6 +120,7 @@ mod tests {
         ("get", "/openapi.json"),
         ("get", "/readyz"),
         ("get", "/startupz"),
+        ("post", "/v1/batch"),
         ("get", "/v1/discovery"),
         ("get", "/v1/events"),
         ("get", "/v1/events/{name}"),
@@ -107,6 +131,12 @@ mod tests {
         ("post", "/v1/members/{member}/forget"),
         ("get", "/v1/members/{member}/why"),
         ("get", "/v1/self"),
+        ("delete", "/v1/shared"),
+        ("get", "/v1/shared"),
+        ("put", "/v1/shared"),
+        ("delete", "/v1/shared/{key}"),
+        ("get", "/v1/shared/{key}"),
+        ("put", "/v1/shared/{key}"),
         ("get", "/v1/watch"),
     ];
 
@@ -184,7 +214,8 @@ mod tests {
             assert!(schema["description"].is_string(), "{name}");
             let fields = schema["properties"].as_object().into_iter().flatten();
             for (field, of) in fields {
-                let explained = of["description"].is_string() || of["$ref"].is_string();
+                let of_type = of["oneOf"].get(0).unwrap_or(of);
+                let explained = of_type["description"].is_string() || of_type["$ref"].is_string();
                 assert!(explained, "{name}.{field}: {of}");
             }
         }

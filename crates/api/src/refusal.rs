@@ -5,8 +5,8 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dui_client::{Code, Problem};
-use dui_node::ApiError;
-use dui_node::core::{ForgetError, PublishError};
+use dui_node::core::{ForgetError, PublishError, WriteError};
+use dui_node::{ApiError, WriteFailure};
 
 /// The media type of problem details.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -30,6 +30,10 @@ impl Refusal {
         let mut refusal = Self::new(Code::AmbiguousName, detail);
         refusal.0.ids = ids;
         refusal
+    }
+
+    pub(crate) fn into_problem(self) -> Problem {
+        *self.0
     }
 
     #[cfg(test)]
@@ -58,6 +62,37 @@ impl From<ApiError> for Refusal {
             _ => "",
         };
         Self::new(code, format!("{error}{remedy}"))
+    }
+}
+
+impl From<WriteFailure> for Refusal {
+    fn from(failure: WriteFailure) -> Self {
+        let (code, remedy) = match &failure {
+            WriteFailure::Unknown => (Code::UnknownKey, ""),
+            WriteFailure::Lost(_) => (Code::NotStored, ""),
+            WriteFailure::Timeout { .. } => (
+                Code::AckTimeout,
+                ": the write stays and goes on to the others",
+            ),
+            WriteFailure::Refused(error) => match error {
+                WriteError::TooLarge { .. } => (
+                    Code::BodyTooLarge,
+                    ": store it elsewhere and share a reference to it",
+                ),
+                WriteError::ContentType { .. } => (Code::BadContentType, ""),
+                WriteError::Full { .. } => (Code::EntriesFull, " (--shared-memory)"),
+                WriteError::ClockAhead { .. } => (Code::ClockAhead, ", or write on another node"),
+                WriteError::Busy { .. } => (Code::TooManyWrites, ""),
+                WriteError::Leaving => (Code::Leaving, ": ask another node"),
+                // An error that the node has learned and this table has not.
+                _ => (Code::Internal, ""),
+            },
+        };
+        let mut refusal = Self::new(code, format!("{failure}{remedy}"));
+        if let WriteFailure::Timeout { acked } = failure {
+            refusal.0.acked = Some(acked as u64);
+        }
+        refusal
     }
 }
 

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get};
 use dui_client::Code;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -11,7 +12,7 @@ use utoipa_axum::routes;
 use crate::events::PAYLOAD_BYTES_MAX;
 use crate::openapi::Always;
 use crate::refusal::Refusal;
-use crate::{App, events, guard, health, members, openapi, watch};
+use crate::{App, events, guard, health, members, openapi, shared, watch};
 
 /// What drives the node: everything under `/v1`, and `/openapi.json`.
 ///
@@ -45,6 +46,30 @@ pub(crate) fn client_routes() -> OpenApiRouter<App> {
         .routes(routes!(events::all))
         .routes(routes!(events::publish, events::named))
         .routes(routes!(watch::watch))
+        .merge(shared_routes())
+}
+
+/// Shared entries, whose bodies may be larger than any other's.
+fn shared_routes() -> OpenApiRouter<App> {
+    let values = OpenApiRouter::new()
+        .routes(routes!(
+            shared::list,
+            shared::put_by_query,
+            shared::delete_by_query
+        ))
+        // A key may hold slashes, which a path of OpenAPI cannot say; these
+        // are described by hand. An empty one has its own refusal.
+        .route("/v1/shared/{*key}", one_entry())
+        .route("/v1/shared/", one_entry())
+        .layer(DefaultBodyLimit::max(shared::VALUE_BYTES_MAX));
+    let batches = OpenApiRouter::new()
+        .routes(routes!(shared::batch::batch))
+        .layer(DefaultBodyLimit::max(shared::batch::BATCH_BYTES_MAX));
+    values.merge(batches)
+}
+
+fn one_entry() -> MethodRouter<App> {
+    get(shared::read).put(shared::put).delete(shared::delete)
 }
 
 pub(crate) fn health_routes() -> OpenApiRouter<App> {

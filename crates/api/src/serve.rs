@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::crew::Crew;
+
 /// Requests in flight and streams get this long once the end has come.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -71,6 +73,7 @@ pub async fn serve_moving(
 ) {
     let (close, closing) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let mut crew = Crew::default();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
@@ -79,7 +82,12 @@ pub async fn serve_moving(
             Some(next) = moves.recv() => listener = next,
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(stream, peer, router.clone(), Closing(closing.clone())));
+                    let closing = Closing(closing.clone());
+                    let router = router.clone();
+                    match crew.next(connections.len()) {
+                        None => connections.spawn(connection(stream, peer, router, closing)),
+                        Some(hand) => connections.spawn_on(elsewhere(stream, peer, router, closing), hand),
+                    };
                 }
                 Err(error) => {
                     // A connection that broke off before it was accepted, or
@@ -95,6 +103,15 @@ pub async fn serve_moving(
     let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, finished).await.is_err() {
         tracing::debug!(left = connections.len(), "connections cut off");
+    }
+}
+
+/// The connection on the runtime that polls this, whichever accepted it.
+async fn elsewhere(stream: TcpStream, peer: SocketAddr, router: Router, closing: Closing) {
+    let moved = stream.into_std().and_then(TcpStream::from_std);
+    match moved {
+        Ok(stream) => connection(stream, peer, router, closing).await,
+        Err(error) => tracing::debug!(%peer, %error, "connection not taken over"),
     }
 }
 

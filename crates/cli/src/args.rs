@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use dui_client::MemberState;
+use dui_client::{Ack, MemberState};
 use dui_node::core::ClusterName;
 
+use crate::duration;
 use crate::settings::Flags;
 use crate::sim::{Constant, Delay, Percent, Scheme};
 
@@ -42,6 +43,14 @@ pub(crate) enum Command {
     Event(EventArgs),
     /// Lists the events that are still kept.
     Events(EventsArgs),
+    /// Gives a shared entry a value, on every node.
+    Put(PutArgs),
+    /// Prints the value of a shared entry, byte for byte.
+    Get(GetArgs),
+    /// Deletes a shared entry, on every node.
+    Delete(DeleteArgs),
+    /// Lists shared entries.
+    List(ListArgs),
     /// Makes the node leave its cluster; its process stays up until it is stopped.
     Leave(LeaveArgs),
     /// Removes a member for good; its id never comes back.
@@ -128,6 +137,9 @@ pub(crate) struct WhyArgs {
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(crate) ask: Ask,
+    /// Watches shared entries instead: those whose keys begin with PREFIX, or all.
+    #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) shared: Option<String>,
     /// Prints one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
@@ -159,6 +171,93 @@ pub(crate) struct EventsArgs {
     /// Goes on with new events as they arrive.
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+/// How sure a write has to be.
+#[derive(Debug, Args)]
+pub(crate) struct Sure {
+    /// Waits until so many members hold the write durably: a number, or all.
+    #[arg(long, value_name = "N|all", value_parser = ack)]
+    pub(crate) ack: Option<Ack>,
+    /// Longest wait for them, at most 60s [default: 5s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+fn ack(text: &str) -> Result<Ack, String> {
+    match text.parse() {
+        _ if text == "all" => Ok(Ack::All),
+        Ok(count @ 1..) => Ok(Ack::Members(count)),
+        _ => Err("give a number from 1, or all".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "give a duration such as 500ms, 8s or 30d".into())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// 1 to 1,024 bytes; may hold slashes.
+    pub(crate) key: String,
+    /// At most 1 MiB; "-" reads it from stdin.
+    #[arg(allow_hyphen_values = true, required_unless_present = "file")]
+    pub(crate) value: Option<String>,
+    /// Reads the value from a file.
+    #[arg(long, value_name = "FILE", conflicts_with = "value")]
+    pub(crate) file: Option<PathBuf>,
+    /// What the value is, such as application/json: kept and given back.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) content_type: Option<String>,
+    /// The entry is gone after this time, such as 30s or 12h.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) ttl: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) sure: Sure,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Key of the entry.
+    pub(crate) key: String,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Key of the entry.
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) sure: Sure,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Only keys that begin with this.
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -293,6 +392,23 @@ mod tests {
             text.contains("--leave-timeout") && text.contains("8s"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_put_takes_its_value_from_one_place() {
+        for (given, valid) in [
+            (&["put", "a", "1"][..], true),
+            (&["put", "a", "-"], true),
+            (&["put", "a", "--file", "x"], true),
+            (&["put", "a", "-1", "--ack", "all", "--ttl", "30s"], true),
+            (&["put", "a"], false),
+            (&["put", "a", "1", "--file", "x"], false),
+            (&["put", "a", "1", "--ack", "0"], false),
+            (&["put", "a", "1", "--ttl", "30"], false),
+        ] {
+            let all = ["dui"].iter().chain(given);
+            assert_eq!(Cli::try_parse_from(all).is_ok(), valid, "{given:?}");
+        }
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub(crate) fn options(
         keys,
         insecure: settings.insecure.value,
         leave_timeout: settings.leave_timeout.value,
+        shared_bytes_max: settings.shared_memory.value.0,
+        tombstone_life: settings.tombstone_life.value.0,
+        clock_ahead_max: settings.clock_ahead_max.value,
         ..Options::default()
     })
 }

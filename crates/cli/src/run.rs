@@ -119,7 +119,9 @@ impl Running {
         let probes = listen("health", bind, plan::port(&settings.health_port))?;
         let (cluster, discovery) = (options.cluster.clone(), describe(&options));
         let peer_port = options.peer_port;
-        let node = Node::start_at(location, options).map_err(|error| text(&error))?;
+        let node = Node::start_at(location, options)
+            .await
+            .map_err(|error| text(&error))?;
         tell_move("peer", peer_port, node.peer_address());
         let handle = node.handle();
         let this = handle.this().await.map_err(|error| text(&error))?;

@@ -42,8 +42,13 @@ impl Screen {
 
     /// Writes text as it is.
     pub(crate) fn print(&self, text: &str) -> io::Result<()> {
+        self.write(text.as_bytes())
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
+        stdout.write_all(bytes)?;
         stdout.flush()
     }
 

@@ -1,4 +1,4 @@
-//! The client: one node's HTTP API as async methods.
+//! The client: the HTTP API of a node as async methods.
 //!
 //! Connections are kept alive and shared by clones. Names are not resolved:
 //! a node serves only requests that address it by IP or as `localhost`
@@ -7,6 +7,7 @@
 
 use std::fmt::Display;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::path::{percent_encode, query};
+use crate::retry::Nodes;
 use crate::watch::{Watch, WatchFilter};
 use crate::{
     Discovery, EventList, LeaveOutcome, Member, MemberList, MemberState, Problem, SelfInfo,
@@ -37,11 +39,12 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Largest answer read. 1,024 events of 8 KiB, each byte escaped by JSON, fit.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A client of one node. Cloning is cheap and shares connections.
+/// A client of one node, or of several that stand in for one another. Cloning
+/// is cheap and shares connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
-    address: String,
+    nodes: Arc<Nodes>,
     timeout: Duration,
 }
 
@@ -63,6 +66,22 @@ impl Client {
     /// # Errors
     /// [`Error::BadAddress`] when it is anything else.
     pub fn new(address: &str) -> Result<Self, Error> {
+        Self::of(&[address])
+    }
+
+    /// A client of the nodes at these addresses, each as in [`Client::new`].
+    /// It talks to one of them, and goes on with another when that one is
+    /// gone, leaves or is out of order, for some rounds of all of them with
+    /// growing waits. A request that may have been carried out is sent again
+    /// only if doing it twice is doing it once: everything but
+    /// [`publish`](Self::publish), [`leave`](Self::leave) and
+    /// [`forget`](Self::forget).
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`] when one is anything else, or there is none.
+    pub fn of(addresses: &[impl AsRef<str>]) -> Result<Self, Error> {
+        let bases = addresses.iter().map(|address| base_url(address.as_ref()));
+        let nodes = Nodes::new(bases.collect::<Result<_, _>>()?)?;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(TIMEOUT));
@@ -72,7 +91,7 @@ impl Client {
             .build(connector);
         Ok(Self {
             http,
-            address: base_url(address)?,
+            nodes: Arc::new(nodes),
             timeout: TIMEOUT,
         })
     }
@@ -84,9 +103,9 @@ impl Client {
         self
     }
 
-    /// The base URL: `http://IP:PORT`.
+    /// The base URL of the node that is asked now: `http://IP:PORT`.
     pub fn address(&self) -> &str {
-        &self.address
+        self.nodes.current()
     }
 
     /// The node about itself.
@@ -121,12 +140,13 @@ impl Client {
     }
 
     /// Publishes an event to every node: a name of 1 to 128 bytes without
-    /// control characters, a payload of at most 8 KiB.
+    /// control characters, a payload of at most 8 KiB. Never sent twice: where
+    /// it is unknown whether it went out, the error says so.
     pub async fn publish(&self, name: &str, payload: Vec<u8>) -> Result<UserEvent, Error> {
-        let request = Request::post(self.url(&event_path(name)))
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .body(Full::from(payload));
-        self.json(request, self.timeout).await
+        let call = Call::new(Method::POST, event_path(name))
+            .with(CONTENT_TYPE, "application/octet-stream")
+            .body(payload);
+        self.json(call, self.timeout).await
     }
 
     /// Events that are still kept, oldest first; with a name only those.
@@ -143,20 +163,19 @@ impl Client {
         last_event_id: Option<&str>,
     ) -> Result<Watch, Error> {
         const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-        let mut request = Request::get(self.url(&filter.path()));
+        let mut call = Call::get(filter.path());
         if let Some(id) = last_event_id {
-            request = request.header(LAST_EVENT_ID, id);
+            call = call.with(LAST_EVENT_ID, id);
         }
-        let request = request.body(Full::default());
-        let answer = async { self.checked(self.send(request).await?).await };
-        let response = self.within(self.timeout, answer).await?;
-        Ok(Watch::new(response.into_body(), self.address.clone()))
+        let (response, address) = self.answer(&call, self.timeout).await?;
+        Ok(Watch::new(response.into_body(), address))
     }
 
     /// Makes the node leave its cluster and waits until it has. Idempotent:
     /// the node stays up in state `left` until it is stopped.
     pub async fn leave(&self) -> Result<LeaveOutcome, Error> {
-        self.json(self.post("/v1/leave"), LEAVE_TIMEOUT).await
+        let call = Call::new(Method::POST, "/v1/leave");
+        self.json(call, LEAVE_TIMEOUT).await
     }
 
     /// Removes a member for good and gives it as it was last seen. A member
@@ -164,7 +183,7 @@ impl Client {
     pub async fn forget(&self, id_or_name: &str, force: bool) -> Result<Member, Error> {
         let path = member_path(id_or_name, "/forget");
         let path = query(&path, &[("force", force.then_some("true"))]);
-        self.json(self.post(&path), self.timeout).await
+        self.json(Call::new(Method::POST, path), self.timeout).await
     }
 
     /// Asks the health port; the client's address has to be that port's.
@@ -180,94 +199,168 @@ impl Client {
         self.get::<crate::Health>(path).await.map(|_| ())
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Asks another node from now on.
+    pub(crate) fn turn_from(&self, address: &str) {
+        self.nodes.turn_from(address);
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let request = Request::get(self.url(path)).body(Full::default());
-        self.json(request, self.timeout).await
+        self.json(Call::get(path), self.timeout).await
     }
 
-    fn post(&self, path: &str) -> RequestResult {
-        Request::builder()
-            .method(Method::POST)
-            .uri(self.url(path))
-            .body(Full::default())
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.address)
-    }
-
-    async fn json<T: DeserializeOwned>(
+    /// The answer to a call, from whichever node gives one.
+    pub(crate) async fn json<T: DeserializeOwned>(
         &self,
-        request: RequestResult,
+        call: Call,
         timeout: Duration,
     ) -> Result<T, Error> {
-        let answer = async {
-            let response = self.checked(self.send(request).await?).await?;
-            self.body(response).await
-        };
-        let body = self.within(timeout, answer).await?;
-        serde_json::from_slice(&body).map_err(|why| self.not_understood(why))
+        let mut tries = self.nodes.tries();
+        loop {
+            let address = self.nodes.current().to_owned();
+            let answer = async {
+                let response = self.send(&call, &address).await?;
+                body(response, &address).await
+            };
+            let answer = match within(timeout, &address, answer).await {
+                Ok(body) => {
+                    serde_json::from_slice(&body).map_err(|why| not_understood(&address, why))
+                }
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error) if tries.go_on(&address, &error, call.repeatable).await => {}
+                answer => return answer,
+            }
+        }
     }
 
-    async fn within<T>(
+    /// The beginning of an answer that goes on, and who gives it.
+    async fn answer(
         &self,
+        call: &Call,
         timeout: Duration,
-        answer: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let late = |_| Error::Timeout {
-            address: self.address.clone(),
-            after: timeout,
-        };
-        tokio::time::timeout(timeout, answer).await.map_err(late)?
+    ) -> Result<(Response<Incoming>, String), Error> {
+        let mut tries = self.nodes.tries();
+        loop {
+            let address = self.nodes.current().to_owned();
+            match within(timeout, &address, self.send(call, &address)).await {
+                Err(error) if tries.go_on(&address, &error, true).await => {}
+                response => return Ok((response?, address)),
+            }
+        }
     }
 
-    async fn send(&self, request: RequestResult) -> Result<Response<Incoming>, Error> {
-        let request = request.map_err(|why| Error::BadAddress {
-            given: why.to_string(),
-            why: "a part of the request cannot be sent",
-        })?;
-        self.http.request(request).await.map_err(|error| {
-            let address = self.address.clone();
-            let why = root_cause(&error);
+    /// The response if it tells of success, otherwise the problem it describes.
+    async fn send(&self, call: &Call, address: &str) -> Result<Response<Incoming>, Error> {
+        let response = self.http.request(call.request(address)?).await;
+        let response = response.map_err(|error| {
+            let (address, why) = (address.to_owned(), root_cause(&error));
             if error.is_connect() {
                 Error::Unreachable { address, why }
             } else {
                 Error::Broken { address, why }
             }
-        })
-    }
-
-    /// The response if it tells of success, otherwise the problem it describes.
-    async fn checked(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+        })?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        let body = self.body(response).await?;
+        let body = body(response, address).await?;
         Err(match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Error::Problem(Box::new(problem)),
-            Err(_) => self.not_understood(format_args!("status {status}")),
+            Err(_) => not_understood(address, format_args!("status {status}")),
         })
-    }
-
-    async fn body(&self, response: Response<Incoming>) -> Result<Bytes, Error> {
-        let limited = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-        let collected = limited.collect().await.map_err(|why| Error::Broken {
-            address: self.address.clone(),
-            why: why.to_string(),
-        })?;
-        Ok(collected.to_bytes())
-    }
-
-    fn not_understood(&self, why: impl Display) -> Error {
-        Error::NotUnderstood {
-            address: self.address.clone(),
-            why: why.to_string(),
-        }
     }
 }
 
-type RequestResult = Result<Request<Full<Bytes>>, hyper::http::Error>;
+/// A request as any node could be asked it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    method: Method,
+    path: String,
+    headers: Vec<(HeaderName, String)>,
+    body: Bytes,
+    /// Doing it twice is doing it once.
+    repeatable: bool,
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            // RFC 9110, section 9.2.2.
+            repeatable: method.is_idempotent(),
+            method,
+            path: path.into(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub(crate) fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    fn request(&self, address: &str) -> Result<Request<Full<Bytes>>, Error> {
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(format!("{address}{}", self.path));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::from(self.body.clone()));
+        request.map_err(|why| Error::BadAddress {
+            given: why.to_string(),
+            why: "a part of the request cannot be sent",
+        })
+    }
+}
+
+async fn within<T>(
+    timeout: Duration,
+    address: &str,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let late = |_| Error::Timeout {
+        address: address.into(),
+        after: timeout,
+    };
+    tokio::time::timeout(timeout, answer).await.map_err(late)?
+}
+
+async fn body(response: Response<Incoming>, address: &str) -> Result<Bytes, Error> {
+    let limited = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    let collected = limited.collect().await.map_err(|why| Error::Broken {
+        address: address.into(),
+        why: why.to_string(),
+    })?;
+    Ok(collected.to_bytes())
+}
+
+fn not_understood(address: &str, why: impl Display) -> Error {
+    Error::NotUnderstood {
+        address: address.into(),
+        why: why.to_string(),
+    }
+}
 
 fn member_path(id_or_name: &str, rest: &str) -> String {
     format!("/v1/members/{}{rest}", percent_encode(id_or_name))

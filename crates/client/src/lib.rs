@@ -15,29 +15,41 @@
 //! client in another language reads the same words. Fields are only ever
 //! added; a client skips those it does not know.
 
+mod binary;
 mod client;
 mod discovery;
+mod entry;
 mod error;
+mod follow;
 mod health;
 mod member;
 mod path;
 mod problem;
+mod retry;
+mod shared;
 mod sse;
 mod time;
 mod user_event;
 mod watch;
 mod watch_event;
 
+pub use binary::{Binary, Payload, Value};
 pub use client::{Client, Probe, TIMEOUT};
 pub use discovery::{Discovery, ProviderInfo, ProviderState};
+pub use entry::{
+    Batch, BatchResult, BatchResults, ChangeKind, Entry, EntryList, Operation, OperationKind,
+    SharedChange, Written,
+};
 pub use error::Error;
+pub use follow::Follow;
 pub use health::Health;
 pub use member::{
     Forgotten, LeaveOutcome, Member, MemberList, MemberState, Role, SelfInfo, UnknownState, Why,
     WhyEntry,
 };
 pub use problem::{Code, Problem};
-pub use time::rfc3339;
-pub use user_event::{Binary, EventList, Payload, UserEvent};
+pub use shared::{Ack, Entries, WriteOptions};
+pub use time::{parse_duration, rfc3339};
+pub use user_event::{EventList, UserEvent};
 pub use watch::{EventFilter, Watch, WatchFilter, Watched};
 pub use watch_event::WatchEvent;

@@ -27,6 +27,9 @@ pub struct Problem {
     /// With `ambiguous_name`: the ids that carry the name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
+    /// With `ack_timeout`: how many members hold the write durably so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acked: Option<u64>,
 }
 
 impl Problem {
@@ -40,6 +43,7 @@ impl Problem {
             detail: detail.into(),
             code: word.into(),
             ids: Vec::new(),
+            acked: None,
         }
     }
 
@@ -88,23 +92,33 @@ macro_rules! codes {
 codes! {
     BadParameter = "bad_parameter", 400, "A parameter is not valid";
     BadEventName = "bad_event_name", 400, "The event name is not valid";
+    BadKey = "bad_key", 400, "The key is not valid";
+    BadContentType = "bad_content_type", 400, "The content type is not valid";
+    BadCursor = "bad_cursor", 400, "The cursor is of no use here";
+    ConditionalWrite = "conditional_write", 400, "Shared entries are written without conditions";
     BadRequest = "bad_request", 400, "The request cannot be read";
     ForbiddenHost = "forbidden_host", 403, "The Host header is not allowed";
     ForbiddenOrigin = "forbidden_origin", 403, "The Origin is not allowed";
     RemoteForbidden = "remote_forbidden", 403, "Only clients on the same host are served";
     UnknownPath = "unknown_path", 404, "There is nothing at this path";
     UnknownMember = "unknown_member", 404, "There is no such member";
+    UnknownKey = "unknown_key", 404, "There is no entry under this key";
     WrongMethod = "wrong_method", 405, "The path does not take this method";
     AmbiguousName = "ambiguous_name", 409, "Several members carry this name";
     MemberAlive = "member_alive", 409, "The member is alive";
     ForgetSelf = "forget_self", 409, "A node cannot forget itself";
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     Internal = "internal", 500, "The node made a mistake";
+    ClockAhead = "clock_ahead", 503, "The node's clock is ahead";
     Leaving = "leaving", 503, "The node is leaving";
     NotReady = "not_ready", 503, "The node is not ready";
     Stalled = "stalled", 503, "The node does not answer in time";
     Stopped = "stopped", 503, "The node has stopped";
     TooManyWatchers = "too_many_watchers", 503, "Too many streams are open";
+    TooManyWrites = "too_many_writes", 503, "Too many writes wait";
+    AckTimeout = "ack_timeout", 504, "Too few members hold the write in time";
+    EntriesFull = "entries_full", 507, "No memory is left for entries";
+    NotStored = "not_stored", 507, "The write could not be stored";
 }
 
 #[cfg(test)]

@@ -1,4 +1,23 @@
-//! Time as text: RFC 3339, UTC, milliseconds.
+//! Time as text: moments as RFC 3339, UTC, milliseconds; lengths with their unit.
+
+use std::time::Duration;
+
+const UNITS: [(&str, f64); 5] = [
+    ("ms", 0.001),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3_600.0),
+    ("d", 86_400.0),
+];
+
+/// `500ms`, `8s`, `1.5s`, `2m`, `1h`, `30d`. A bare number has no unit, so it
+/// is refused: nobody should have to remember ours.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+}
 
 /// Milliseconds since the Unix epoch as `2026-11-23T02:16:26.123Z`.
 ///
@@ -44,6 +63,19 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_with_its_unit() {
+        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(parse_duration("8s"), Some(Duration::from_secs(8)));
+        assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1_500)));
+        assert_eq!(parse_duration("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(parse_duration("30d"), Some(Duration::from_secs(2_592_000)));
+        for bad in ["", "8", "s", "-1s", "1w", "1 s", "1.2.3s", "9e9s"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+        assert_eq!(parse_duration(&format!("{}h", "9".repeat(400))), None);
+    }
 
     #[test]
     fn known_moments_read_as_in_the_almanac() {

@@ -1,12 +1,11 @@
 //! User events: small messages from a program to every node.
 //!
-//! A payload is bytes. JSON has none, so what is UTF-8 travels as `payload`
-//! and anything else as `payload_base64`; exactly one of the two is there.
+//! A payload is bytes: `payload` or `payload_base64` in JSON.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::binary::Payload;
 
 /// An event that some node published.
 ///
@@ -29,51 +28,6 @@ pub struct UserEvent {
     /// Up to 8 KiB of anything: `payload` or `payload_base64` in JSON.
     #[serde(flatten)]
     pub payload: Payload,
-}
-
-/// The bytes of an event, in the form that JSON can carry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub enum Payload {
-    /// UTF-8 text as it is.
-    #[serde(rename = "payload")]
-    Text(String),
-    /// Anything else, in standard base64 with padding.
-    #[serde(rename = "payload_base64")]
-    Base64(Binary),
-}
-
-/// Bytes that are not UTF-8: a base64 string in JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = String, content_encoding = "base64")]
-pub struct Binary(#[serde(serialize_with = "encode", deserialize_with = "decode")] pub Vec<u8>);
-
-impl Payload {
-    /// The bytes that were published.
-    pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Base64(Binary(bytes)) => bytes,
-        }
-    }
-}
-
-impl From<Vec<u8>> for Payload {
-    fn from(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(
-            |not_text| Self::Base64(Binary(not_text.into_bytes())),
-            Self::Text,
-        )
-    }
-}
-
-fn encode<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&STANDARD.encode(bytes))
-}
-
-fn decode<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(from)?;
-    STANDARD.decode(text).map_err(serde::de::Error::custom)
 }
 
 /// Events that are still kept (the last 1,024), oldest first.

@@ -26,6 +26,8 @@ pub struct WatchFilter {
     pub members: bool,
     /// User events: none, all, or those of one name.
     pub events: EventFilter,
+    /// Shared entries whose keys begin with this; empty: all of them.
+    pub shared: Option<String>,
 }
 
 /// Which user events to watch.
@@ -41,11 +43,20 @@ pub enum EventFilter {
 }
 
 impl WatchFilter {
-    /// Everything there is.
+    /// Members and user events.
     pub fn all() -> Self {
         Self {
             members: true,
             events: EventFilter::All,
+            shared: None,
+        }
+    }
+
+    /// Shared entries whose keys begin with `prefix`, and nothing else.
+    pub fn shared(prefix: impl Into<String>) -> Self {
+        Self {
+            shared: Some(prefix.into()),
+            ..Self::default()
         }
     }
 
@@ -56,7 +67,9 @@ impl WatchFilter {
             EventFilter::Named(name) => Some(name.as_str()),
         };
         let members = self.members.then_some("");
-        query("/v1/watch", &[("members", members), ("events", events)])
+        let shared = self.shared.as_deref();
+        let parameters = [("members", members), ("events", events), ("shared", shared)];
+        query("/v1/watch", &parameters)
     }
 }
 
@@ -95,6 +108,11 @@ impl Watch {
     /// The next event; `None` when the stream is over.
     pub async fn next(&mut self) -> Option<Result<Watched, Error>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Whom it watches.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// What is in the parser already.
@@ -175,6 +193,8 @@ fn typed(message: &Message) -> Result<Option<WatchEvent>, serde_json::Error> {
         "member_left" => WatchEvent::MemberLeft(data(message)?),
         "member_forgotten" => WatchEvent::MemberForgotten(data(message)?),
         "user_event" => WatchEvent::UserEvent(data(message)?),
+        "shared_changed" => WatchEvent::SharedChanged(data(message)?),
+        "complete" => WatchEvent::Complete,
         "leaving" => WatchEvent::Leaving,
         _ => return Ok(None),
     }))
@@ -190,8 +210,10 @@ mod tests {
         let deploys = WatchFilter {
             members: false,
             events: EventFilter::Named("de ploy".into()),
+            shared: None,
         };
         assert_eq!(deploys.path(), "/v1/watch?events=de%20ploy");
+        assert_eq!(WatchFilter::shared("a/").path(), "/v1/watch?shared=a%2F");
         assert_eq!(WatchFilter::all().path(), "/v1/watch?members=&events=");
     }
 

@@ -239,6 +239,7 @@ impl Driven {
             known: Vec::new(),
             forgotten: Vec::new(),
             probe_interval: Duration::from_secs(1),
+            shared: dui_core::SharedConfig::default(),
         };
         let now = Now {
             mono: Mono::ZERO,

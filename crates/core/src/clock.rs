@@ -72,6 +72,22 @@ impl HybridClock {
         true
     }
 
+    /// Goes on above a timestamp that this node has issued in an earlier run,
+    /// wherever the wall clock stands now.
+    pub fn resume(&mut self, now: Now, last: Timestamp) {
+        if last > self.last {
+            self.last = last;
+            self.since = now.mono;
+        }
+    }
+
+    /// Goes back to the wall clock, which was wrong when timestamps were made
+    /// that are ahead of it. What they stamped has to be stamped anew.
+    pub fn rewind(&mut self, now: Now) {
+        self.last = Timestamp::from_ms(now.wall_ms);
+        self.since = now.mono;
+    }
+
     /// Milliseconds of the hybrid clock, without ticking it: what numbers
     /// probe rounds. Where it is ahead of the wall clock it runs on all the
     /// same, or rounds would stand still until the wall clock has caught up.

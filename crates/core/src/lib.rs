@@ -11,13 +11,15 @@
 //!
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
-//! Modules point down only: `bugs`, `clock`, `id`, `wire`, `seal`, `reconcile`, `tuning`, `types` ← `membership`,
-//! `gossip`, `discovery` ← `peer`. The three in the middle never import one
-//! another; `peer` composes them.
+//! Modules point down only: `bugs`, `clock`, `id`, `wire`, `seal`, `reconcile`, `entry`, `tuning`,
+//! `types` ← `membership`, `gossip`, `discovery`, `entries` ← `peer`. The four
+//! in the middle never import one another; `peer` composes them.
 
 mod bugs;
 pub mod clock;
 mod discovery;
+mod entries;
+pub mod entry;
 mod gossip;
 pub mod id;
 pub mod keyring;
@@ -32,6 +34,10 @@ pub mod wire;
 #[cfg(feature = "bugs")]
 pub use bugs::Bug;
 pub use clock::{Mono, Now, Timestamp};
+pub use entry::{
+    Acks, BadEntry, Change, Entry, EntryKey, KeyProblem, Kind, Lost, PendingWrite, SharedConfig,
+    SharedInfo, Ticket, Version, Write, WriteError, Written,
+};
 pub use id::{ClusterName, Incarnation, MessageCounter, NameError, NodeId, NodeName, RunId};
 pub use keyring::{Key, KeyError, KeyFingerprint, Keyring};
 pub use peer::{

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::bugs::Bugs;
 use crate::clock::{Mono, Timestamp};
+use crate::entry::{Change, Entry, Lost, SharedConfig, Ticket, Written};
 use crate::id::{ClusterName, Incarnation, MessageCounter, NodeId, NodeName, RunId};
 use crate::keyring::{KeyFingerprint, Keyring};
 
@@ -123,6 +124,8 @@ pub struct Config {
     /// it doubles the idle traffic and nearly halves the time until a silent
     /// death is noticed.
     pub probe_interval: Duration,
+    /// How shared entries are kept.
+    pub shared: SharedConfig,
     /// The mistake that this node makes on purpose.
     #[cfg(feature = "bugs")]
     pub bug: Option<crate::bugs::Bug>,
@@ -155,6 +158,9 @@ pub struct Record {
     pub known: Vec<Known>,
     /// Ids removed for good, at most 10,000.
     pub forgotten: Vec<NodeId>,
+    /// When shared entries were last exchanged with whom, ms of the hybrid
+    /// clock, at most 4,096.
+    pub contacts: Vec<(NodeId, u64)>,
     /// `true` when the incarnation rose or an id was forgotten: sync it
     /// before the next output. `false`: peers only, may be written lazily.
     pub urgent: bool,
@@ -249,6 +255,21 @@ pub enum Input<'a> {
         /// 32 random bytes from the system.
         seed: [u8; 32],
     },
+    /// Entries are durable: those of this [`Output::Store`] and of all before
+    /// it that were not reported yet. Without a data directory, at once.
+    Stored {
+        /// Its number.
+        batch: u64,
+    },
+    /// Entries could not be made durable: those of this [`Output::Store`] and
+    /// of all before it that were not reported yet. What is not durable
+    /// elsewhere is lost, the rest comes again.
+    StoreFailed {
+        /// Its number.
+        batch: u64,
+        /// Why, for people: the value seen and the next move.
+        reason: String,
+    },
     /// The time of the last `WakeAt` has come (early or stale calls are harmless).
     Timeout,
 }
@@ -290,6 +311,24 @@ pub enum Output {
     },
     /// Remember this.
     Persist(Record),
+    /// Make entries durable, then say [`Input::Stored`]. Batches are numbered
+    /// from 1; several may be stored as one, in their order. Nothing else
+    /// waits for it.
+    Store {
+        /// Its number.
+        batch: u64,
+        /// To be written, in this order: a later one of a key replaces it.
+        entries: Vec<Entry>,
+        /// To be removed, if the key still has this version.
+        removed: Vec<Entry>,
+    },
+    /// A write is done, or has not happened.
+    Written {
+        /// As it was taken.
+        ticket: Ticket,
+        /// What became of it.
+        result: Result<Written, Lost>,
+    },
     /// Tell the application.
     Event(Event),
     /// Call `handle` with [`Input::Timeout`] at this time; replaces any earlier one.
@@ -330,6 +369,8 @@ pub enum Timer {
     Leave,
     /// Known peers are written down.
     Persist,
+    /// An entry expires, or what it left goes.
+    Expiry,
 }
 
 /// Why a member disappeared from the list.
@@ -375,6 +416,14 @@ pub enum Event {
     },
     /// A user event, in arrival order.
     User(UserEvent),
+    /// A shared entry changed, here or elsewhere. When a node joins, this
+    /// comes once for each entry that there is.
+    SharedChanged {
+        /// What happened.
+        change: Change,
+        /// As it is now.
+        entry: Entry,
+    },
     /// Leaving is done: everybody who must know does, or nobody is left.
     Left {
         /// Peers that confirmed.
@@ -399,6 +448,18 @@ pub enum Event {
         advertised: SocketAddr,
         /// What they see.
         seen: SocketAddr,
+    },
+    /// No shared entries are exchanged with this member: the last contact is
+    /// longer ago than tombstones live, so that what was deleted meanwhile
+    /// would come back. An operator chooses: [`Peer::recover_shared`](crate::Peer::recover_shared).
+    SharedParted(Member),
+    /// What others have written does not fit the memory for shared entries:
+    /// this node does not hold all. At most once a minute.
+    SharedFull {
+        /// In use, in bytes.
+        bytes: u64,
+        /// Limit in bytes.
+        bytes_max: u64,
     },
     /// The node cannot go on under this id; stop with exit code 78.
     Fatal(Fatal),
@@ -465,6 +526,17 @@ pub enum Refusal {
         from: SocketAddr,
         /// What it claimed.
         incarnation: u64,
+    },
+    /// An entry from a clock that is too far ahead: not taken in, or it would
+    /// beat everybody's writes until then.
+    #[error(
+        "node {origin} has stamped a shared entry {ahead_s} s ahead of this node's clock and its peers': set its clock right, it stamps the entry anew then"
+    )]
+    TimestampAhead {
+        /// Who wrote it.
+        origin: NodeId,
+        /// By how many seconds, rounded up to a power of two.
+        ahead_s: u64,
     },
 }
 

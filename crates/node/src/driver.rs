@@ -17,10 +17,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::discovery::Find;
+use crate::entries::Outcome;
 use crate::handle::Request;
 use crate::location::follow::{Follower, News};
 use crate::moving::{Home, Moving};
-use crate::shell::Shell;
+use crate::shell::{DataDir, Shell};
 use crate::streams::StreamEvent;
 use crate::udp::{self, PeerSocket, Readiness};
 
@@ -49,6 +50,7 @@ enum Wake<'a> {
     Request(Request),
     Network(News),
     Move,
+    Disk(Outcome),
     Timer,
     Stop,
 }
@@ -88,6 +90,7 @@ impl Driver {
                 find = shell.discovery.next(&mut buffer) => Wake::Found(find),
                 accepted = home.listener.accept() => Wake::Accepted(accepted),
                 Some(event) = stream_events.recv() => Wake::Stream(event),
+                outcome = next_outcome(&mut shell.data_dir) => Wake::Disk(outcome),
                 Some(request) = requests.recv() => Wake::Request(request),
                 news = news_of(&mut follower) => Wake::Network(news),
                 () = moving.due() => Wake::Move,
@@ -106,7 +109,8 @@ impl Driver {
                     }
                 }
                 Wake::Stream(event) => take_stream_event(&mut shell, event).await,
-                Wake::Request(request) => shell.serve(request).await,
+                Wake::Disk(outcome) => take_outcomes(&mut shell, outcome).await,
+                Wake::Request(request) => take_requests(&mut shell, request, &mut requests).await,
                 Wake::Network(news) => {
                     if let Some(location) = news.location {
                         moving.want(location);
@@ -126,6 +130,39 @@ impl Driver {
             shell.take_due_timers().await;
         }
         shell.finish().await
+    }
+}
+
+/// What the disk has done next; never without a disk.
+async fn next_outcome(data_dir: &mut Option<DataDir>) -> Outcome {
+    if let Some(dir) = data_dir
+        && let Some(outcome) = dir.entries.outcome().await
+    {
+        return outcome;
+    }
+    pending().await
+}
+
+/// Outcomes of the disk, as many as have come.
+async fn take_outcomes(shell: &mut Shell, first: Outcome) {
+    shell.take_outcome(first).await;
+    for _ in 1..BATCH_MAX {
+        let dir = shell.data_dir.as_mut();
+        let Some(next) = dir.and_then(|dir| dir.entries.try_outcome()) else {
+            return;
+        };
+        shell.take_outcome(next).await;
+    }
+}
+
+/// Requests of handles, as many as have come.
+async fn take_requests(shell: &mut Shell, first: Request, requests: &mut mpsc::Receiver<Request>) {
+    shell.serve(first).await;
+    for _ in 1..BATCH_MAX {
+        match requests.try_recv() {
+            Ok(request) => shell.serve(request).await,
+            Err(_) => return,
+        }
     }
 }
 

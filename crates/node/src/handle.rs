@@ -6,15 +6,17 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dui_core::{
-    Counters, DiscoveryInfo, Event, ForgetError, Member, NodeId, Now, Peer, PublishError, SelfInfo,
-    UserEvent, Why,
+    Acks, Counters, DiscoveryInfo, Entry, Event, ForgetError, Member, NodeId, Now, Peer,
+    PublishError, SelfInfo, SharedInfo, UserEvent, Why,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::discovery::{Board, ProviderState};
 use crate::history::{EventStream, History};
+use crate::shared::{SharedWrite, WriteRequest, WriteResult};
 
 /// What a node is up to: for health checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,34 @@ pub enum ApiError {
     Forget(#[from] ForgetError),
 }
 
+/// A shared entry as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// When it was read, ms of the hybrid clock, which judges how long it lives.
+    pub at_ms: u64,
+}
+
+impl SharedEntry {
+    fn of(peer: &Peer, now: Now, key: &str) -> Option<Self> {
+        let entry = peer.entry(now, key)?;
+        let at_ms = peer.shared_ms(now);
+        Some(Self { entry, at_ms })
+    }
+}
+
+/// Shared entries by key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedPage {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// When they were read, ms of the hybrid clock.
+    pub at_ms: u64,
+    /// The newest event that they include; see [`Sequenced::sequence`].
+    pub sequence: u64,
+}
+
 /// How a leave went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaveOutcome {
@@ -91,6 +121,8 @@ pub(crate) type Question = Box<dyn FnOnce(&mut Peer, Now) + Send>;
 pub(crate) enum Request {
     /// A question about the core or a command to it; replies by itself.
     Ask(Question),
+    /// Write entries, and tell when that is done.
+    Write(WriteRequest),
     /// Leave, and tell how it went.
     Leave(oneshot::Sender<LeaveOutcome>),
 }
@@ -189,6 +221,78 @@ impl Handle {
         Ok(published.await??)
     }
 
+    /// The shared entry of a key; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
+    pub async fn entry(&self, key: String) -> Result<Option<SharedEntry>, ApiError> {
+        self.ask(move |peer, now| SharedEntry::of(peer, now, &key))
+            .await
+    }
+
+    /// Shared entries of these keys, in their order.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
+    pub async fn entries(&self, keys: Vec<String>) -> Result<Vec<Option<SharedEntry>>, ApiError> {
+        self.ask(move |peer, now| {
+            let entry = |key: &String| SharedEntry::of(peer, now, key);
+            keys.iter().map(entry).collect()
+        })
+        .await
+    }
+
+    /// A page of shared entries by key: those that begin with `prefix` and
+    /// come after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
+    pub async fn page(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<SharedPage, ApiError> {
+        let history = self.history.clone();
+        self.ask(move |peer, now| SharedPage {
+            entries: peer.list(now, &prefix, after.as_deref(), limit),
+            at_ms: peer.shared_ms(now),
+            sequence: history.newest(),
+        })
+        .await
+    }
+
+    /// Shared entries from above.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
+    pub async fn shared(&self) -> Result<SharedInfo, ApiError> {
+        self.ask(|peer, now| peer.shared(now)).await
+    }
+
+    /// Writes shared entries, in their order; what is taken becomes durable
+    /// together. Returns when so many members hold them as `acks` says, or
+    /// the time is over: a result for each.
+    ///
+    /// # Errors
+    /// [`ApiError::Stopped`].
+    pub async fn write(
+        &self,
+        writes: Vec<SharedWrite>,
+        acks: Acks,
+        timeout: Duration,
+    ) -> Result<Vec<WriteResult>, ApiError> {
+        let (reply, results) = oneshot::channel();
+        self.request(Request::Write(WriteRequest {
+            writes,
+            acks,
+            timeout,
+            reply,
+        }))
+        .await?;
+        results.await.map_err(|_| ApiError::Stopped)
+    }
+
     /// Removes a member for good; the answer is the member as last seen. A
     /// live one only with `force`.
     ///
@@ -213,7 +317,7 @@ impl Handle {
     }
 
     /// Events from now on, or from just after `after` when this run still
-    /// keeps what followed it (the last 4,096); otherwise `Reset` comes first.
+    /// keeps what followed it (the last 16,384); otherwise `Reset` comes first.
     ///
     /// # Errors
     /// [`ApiError::Stopped`].
@@ -249,6 +353,7 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Request::Ask(_) => "Ask",
+            Request::Write(_) => "Write",
             Request::Leave(_) => "Leave",
         })
     }

@@ -15,11 +15,13 @@ use futures_core::Stream;
 use crate::clock;
 use crate::handle::{NodeEvent, Sequenced};
 
-/// Most events kept.
-const EVENTS_MAX: usize = 4_096;
+/// Most events kept: several seconds of a busy writer's, for watches that
+/// come back after a connection broke.
+const EVENTS_MAX: usize = 16_384;
 
-/// Most bytes of payload kept: user events carry up to 8 KiB each.
-const PAYLOAD_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of payload kept: user events carry up to 8 KiB each, entries
+/// up to 1 MiB.
+const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 
 /// The events of a run.
 #[derive(Debug, Default)]
@@ -56,6 +58,11 @@ impl History {
         let mut ring = self.lock();
         ring.closed = true;
         ring.wake();
+    }
+
+    /// The number of the newest event; 0 before the first.
+    pub(crate) fn newest(&self) -> u64 {
+        self.lock().newest
     }
 
     /// A reader from now on, or from just after `after`.
@@ -124,6 +131,7 @@ impl Ring {
 fn payload_bytes(event: &NodeEvent) -> usize {
     match event {
         NodeEvent::Core(Event::User(event)) => event.payload.len(),
+        NodeEvent::Core(Event::SharedChanged { entry, .. }) => entry.as_bytes().len(),
         _ => 0,
     }
 }
@@ -136,6 +144,13 @@ pub struct EventStream {
     history: Arc<History>,
     reader: u64,
     position: u64,
+}
+
+impl EventStream {
+    /// The number of the last event that was read, or that reading begins after.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
 }
 
 impl Stream for EventStream {
@@ -247,7 +262,7 @@ mod tests {
     #[test]
     fn large_payloads_shorten_the_memory_and_do_not_grow_it() {
         let history = history(0);
-        for _ in 0..1_000 {
+        for _ in 0..2_000 {
             history.add(event(8 << 10));
         }
         let ring = history.lock();

@@ -20,6 +20,11 @@ pub(crate) fn tell(event: &Event) {
             target: "dui", event = "user_event", name = %event.name, origin = %event.origin,
             timestamp = event.timestamp.0, bytes = event.payload.len(),
         ),
+        Event::SharedChanged { change, entry } => tracing::debug!(
+            target: "dui", event = "shared_changed", change = change.as_str(), key = entry.key(),
+            origin = %entry.version().origin, timestamp = entry.version().timestamp.0,
+            bytes = entry.value().len(),
+        ),
         Event::Left { acked, wanted } => {
             tracing::info!(target: "dui", event = "left", acked, wanted);
         }
@@ -32,6 +37,14 @@ pub(crate) fn tell(event: &Event) {
             remedy = "streams are used instead; let UDP pass between the two, both ways",
         ),
         Event::PathChanged { member, udp: true } => tell_member("udp_restored", member),
+        Event::SharedParted(member) => tracing::warn!(
+            target: "dui", event = "shared_parted", member = %member.name, id = %member.id,
+            remedy = "the last contact is longer ago than tombstones live: choose which side's shared entries stay, \"dui recover --shared keep|discard\"",
+        ),
+        Event::SharedFull { bytes, bytes_max } => tracing::warn!(
+            target: "dui", event = "shared_full", bytes, bytes_max,
+            remedy = "this node does not hold all shared entries: give it as much memory for them as the others",
+        ),
         Event::AddressMismatch { advertised, seen } => tracing::warn!(
             target: "dui", event = "address_mismatch", %advertised, %seen,
             remedy = "pass --advertise with the address that peers see",

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use dui_core::{Config, Fatal, Incarnation, NodeId, Peer, RunId};
+use dui_core::{Config, Entry, Fatal, Incarnation, NodeId, Peer, RunId, SharedConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::discovery::Discovery;
 use crate::driver::Driver;
+use crate::entries;
 use crate::error::StartError;
 use crate::handle::Handle;
 use crate::history::History;
@@ -20,8 +21,8 @@ use crate::location::{Location, Rules};
 use crate::moving::Home;
 use crate::names;
 use crate::options::Options;
-use crate::shell::Shell;
-use crate::storage::{State, Store, Writer};
+use crate::shell::{DataDir, Shell};
+use crate::storage::{State, StorageError, Store, Writer};
 use crate::streams::{Security, Streams};
 
 /// Questions of handles that wait for a busy driver; more wait at the handle.
@@ -51,14 +52,14 @@ impl Node {
             return Err(StartError::NoRuntime);
         }
         let location = options.locate().await?;
-        Self::start_at(location, options)
+        Self::start_at(location, options).await
     }
 
     /// As [`Node::start`], where [`Options::locate`] has said it should be.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start_at(location: Location, options: Options) -> Result<Node, StartError> {
+    pub async fn start_at(location: Location, options: Options) -> Result<Node, StartError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
         }
@@ -68,6 +69,14 @@ impl Node {
         let bound = home.bound();
         let (state, store) = remember(options.data_dir.as_deref())?;
         let id = state.id;
+        let (data_dir, kept) = match store {
+            Some(store) => {
+                let (entries, kept) = load(&store).await?;
+                let state = Writer::start(store, id);
+                (Some(DataDir { state, entries }), kept)
+            }
+            None => (None, Vec::new()),
+        };
 
         let security = Security::new(options.cluster.clone(), options.keys.clone());
         let config = Config {
@@ -83,9 +92,16 @@ impl Node {
             known: state.known.clone(),
             forgotten: state.forgotten,
             probe_interval: options.probe_interval,
+            shared: SharedConfig {
+                bytes_max: options.shared_bytes_max,
+                tombstone_life: options.tombstone_life,
+                ahead_max: options.clock_ahead_max,
+                contacts: state.contacts,
+            },
         };
         let seed = clock::entropy().map_err(StartError::Entropy)?;
-        let peer = Peer::new(config, clock::now(), seed);
+        let mut peer = Peer::new(config, clock::now(), seed);
+        peer.load(clock::now(), kept);
 
         let interface = location.interface();
         let discovery_port = options.discovery_port.number;
@@ -100,7 +116,7 @@ impl Node {
             home.udp.clone(),
             streams,
             discovery,
-            store.map(|store| Writer::start(store, id)),
+            data_dir,
             history.clone(),
             options.leave_timeout,
         );
@@ -206,12 +222,27 @@ fn remember(dir: Option<&Path>) -> Result<(State, Option<Store>), StartError> {
             incarnation,
             known: Vec::new(),
             forgotten: Vec::new(),
+            contacts: Vec::new(),
         },
     };
     if let Some(store) = &store {
         store.save_at_start(&state)?;
     }
     Ok((state, store))
+}
+
+/// Entries of the data directory, and what adds to them.
+async fn load(store: &Store) -> Result<(entries::Writer, Vec<Entry>), StartError> {
+    let (dir, lock) = (store.dir().to_owned(), store.lock());
+    let loaded = tokio::task::spawn_blocking(move || {
+        let kept = entries::load(&dir)?;
+        entries::Writer::start(kept, lock).map_err(|source| StorageError::of(&dir, source))
+    });
+    let loaded = loaded.await.map_err(|gone| {
+        let source = std::io::Error::other(gone);
+        StorageError::of(store.dir(), source)
+    })?;
+    Ok(loaded?)
 }
 
 #[cfg(test)]

@@ -164,6 +164,16 @@ pub struct Options {
     pub insecure: bool,
     /// Longest wait for a leave. Default 8 s (Docker's 10 s less a margin).
     pub leave_timeout: Duration,
+    /// Memory that shared entries may take, in bytes, overhead included. Every
+    /// node holds all entries, so that all should have the same. Default
+    /// 256 MiB. More is refused, and nothing is ever dropped for it.
+    pub shared_bytes_max: u64,
+    /// How long deletes are remembered. Default 30 days. Two nodes that were
+    /// out of contact for longer exchange no entries until an operator decides.
+    pub tombstone_life: Duration,
+    /// How far this node's clock may be ahead of its peers' median before it
+    /// refuses to write shared entries. Default 60 s.
+    pub clock_ahead_max: Duration,
     /// Time between probes. Default 1 s; not a flag.
     pub probe_interval: Duration,
 }
@@ -188,6 +198,9 @@ impl Default for Options {
             keys: Keyring::default(),
             insecure: false,
             leave_timeout: Duration::from_secs(8),
+            shared_bytes_max: 256 << 20,
+            tombstone_life: Duration::from_secs(30 * 24 * 3_600),
+            clock_ahead_max: Duration::from_secs(60),
             probe_interval: Duration::from_secs(1),
         }
     }

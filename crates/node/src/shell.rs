@@ -15,16 +15,27 @@ use dui_core::{
 
 use crate::clock;
 use crate::discovery::Discovery;
+use crate::entries::{self, Outcome};
 use crate::handle::{LeaveOutcome, Request};
 use crate::history::History;
 use crate::journal;
 use crate::leave::Leave;
+use crate::shared::{Copying, Writes};
 use crate::storage::Writer;
 use crate::streams::Streams;
 use crate::udp::PeerSocket;
 
 /// Known peers that show the way to an address.
 const KNOWN_MAX: usize = 8;
+
+/// What is written to the data directory.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    /// Who this node is and whom it knows.
+    pub(crate) state: Writer,
+    /// What all nodes hold.
+    pub(crate) entries: entries::Writer,
+}
 
 /// The core and everything that it decides about.
 #[derive(Debug)]
@@ -33,8 +44,10 @@ pub(crate) struct Shell {
     udp: Arc<PeerSocket>,
     pub(crate) streams: Streams,
     pub(crate) discovery: Discovery,
-    /// `None` without a data directory.
-    storage: Option<Writer>,
+    /// `None`: nothing outlives the process.
+    pub(crate) data_dir: Option<DataDir>,
+    copying: Option<Copying>,
+    writes: Writes,
     history: Arc<History>,
     /// Where peers were last, latest first: shows the way when the node moves.
     known: watch::Sender<Vec<SocketAddr>>,
@@ -46,6 +59,8 @@ pub(crate) struct Shell {
     pub(crate) fatal: Option<Fatal>,
     /// Streams that ended while an output was carried out: told afterwards.
     ended: Vec<(StreamId, EndOfStream)>,
+    /// The last batch of entries that is as durable as it gets, to be told.
+    stored: Option<u64>,
 }
 
 impl Shell {
@@ -54,7 +69,7 @@ impl Shell {
         udp: Arc<PeerSocket>,
         streams: Streams,
         discovery: Discovery,
-        storage: Option<Writer>,
+        data_dir: Option<DataDir>,
         history: Arc<History>,
         leave_timeout: Duration,
     ) -> Self {
@@ -63,7 +78,9 @@ impl Shell {
             udp,
             streams,
             discovery,
-            storage,
+            data_dir,
+            copying: None,
+            writes: Writes::default(),
             history,
             known: watch::Sender::default(),
             leave_timeout,
@@ -71,6 +88,7 @@ impl Shell {
             wake_at: None,
             fatal: None,
             ended: Vec::new(),
+            stored: None,
         }
     }
 
@@ -95,7 +113,9 @@ impl Shell {
     /// The earlier of the core's timer and our own.
     pub(crate) fn next_timer(&self) -> Option<Mono> {
         let give_up_at = self.leave.give_up_at();
-        self.wake_at.into_iter().chain(give_up_at).min()
+        let sweep_at = self.writes.sweep_at();
+        let all = self.wake_at.into_iter().chain(give_up_at).chain(sweep_at);
+        all.min()
     }
 
     /// Hands one input to the core and carries out what follows.
@@ -114,6 +134,7 @@ impl Shell {
         let now = clock::now();
         match request {
             Request::Ask(question) => question(&mut self.peer, now),
+            Request::Write(request) => self.writes.begin(&mut self.peer, now, request),
             Request::Leave(reply) => {
                 if self.leave.ask(reply, now.mono + self.leave_timeout) {
                     self.history.leaving();
@@ -131,6 +152,9 @@ impl Shell {
             self.wake_at = None;
             self.tell(Input::Timeout).await;
         }
+        if self.writes.sweep_at().is_some_and(|at| at <= now) {
+            self.writes.sweep(&mut self.peer, now);
+        }
         if self.leave.give_up_at().is_some_and(|at| at <= now) {
             let wanted = self.others_alive();
             tracing::warn!(
@@ -147,18 +171,47 @@ impl Shell {
             while let Some(output) = self.peer.poll_output() {
                 self.carry_out_one(output).await;
             }
-            let Some((stream, how)) = self.ended.pop() else {
+            let ended = self.ended.pop();
+            let ended = ended.map(|(stream, how)| Input::StreamEnded { stream, how });
+            let stored = || self.stored.take().map(|batch| Input::Stored { batch });
+            let Some(input) = ended.or_else(stored) else {
                 return;
             };
-            let ended = Input::StreamEnded { stream, how };
-            self.peer.handle(clock::now(), ended);
+            self.peer.handle(clock::now(), input);
+        }
+    }
+
+    /// Tells the core what the disk has done, and gives the disk what it asks for.
+    pub(crate) async fn take_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Stored { batch } => self.tell(Input::Stored { batch }).await,
+            Outcome::Failed { batch, reason } => {
+                self.tell(Input::StoreFailed { batch, reason }).await;
+            }
+            Outcome::Checkpoint => {
+                self.copying = Some(Copying::default());
+                self.copy();
+            }
+            Outcome::Copied => self.copy(),
+        }
+    }
+
+    /// The next part of a checkpoint.
+    fn copy(&mut self) {
+        if let (Some(dir), Some(copying)) = (&self.data_dir, &mut self.copying) {
+            let (part, last) = copying.part(&self.peer);
+            dir.entries.copy(part, last);
+            if last {
+                self.copying = None;
+            }
         }
     }
 
     /// Writes down what is left. Why the node could not go on, if so.
     pub(crate) async fn finish(mut self) -> Option<Fatal> {
-        if let Some(storage) = self.storage.take() {
-            storage.finish().await;
+        if let Some(dir) = self.data_dir.take() {
+            dir.entries.finish().await;
+            dir.state.finish().await;
         }
         self.fatal.take()
     }
@@ -197,10 +250,19 @@ impl Shell {
             Output::StreamClose { stream } => self.streams.close(stream),
             Output::Persist(record) => {
                 self.know(&record.known);
-                if let Some(storage) = &mut self.storage {
-                    storage.write(record).await;
+                if let Some(dir) = &mut self.data_dir {
+                    dir.state.write(record).await;
                 }
             }
+            Output::Store {
+                batch,
+                entries,
+                removed,
+            } => match &self.data_dir {
+                Some(dir) => dir.entries.store(batch, entries, removed),
+                None => self.stored = Some(batch),
+            },
+            Output::Written { ticket, result } => self.writes.done(ticket, result),
             Output::Event(event) => self.take_event(event),
             Output::WakeAt { at, why } => {
                 tracing::trace!(target: "dui", event = "wake_at", ?at, ?why);

@@ -4,13 +4,16 @@
 //! it; others wait until five seconds after the write before. A write that
 //! fails is tried again after ten seconds, and the node goes on meanwhile.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dui_core::{Incarnation, Record};
+use dui_core::{Entry, Incarnation, Record};
 
 use crate::queue::Ns;
 
 const LAZY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long it takes to make shared entries durable.
+pub(crate) const SYNC: Duration = Duration::from_millis(1);
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The data directory of one host, or none.
@@ -20,6 +23,8 @@ pub struct Disk {
     pub kept: bool,
     /// Whether writes fail.
     pub full: bool,
+    /// Shared entries.
+    pub entries: BTreeMap<String, Entry>,
     durable: Option<Record>,
     pending: Option<Record>,
     not_before: Ns,
@@ -74,10 +79,28 @@ impl Disk {
             incarnation,
             known: Vec::new(),
             forgotten: Vec::new(),
+            contacts: Vec::new(),
             urgent: true,
         });
         record.incarnation = incarnation;
         self.durable = self.kept.then_some(record);
+        true
+    }
+
+    /// Makes entries durable; `false`: nothing of them is.
+    pub(crate) fn store(&mut self, entries: Vec<Entry>, removed: &[Entry]) -> bool {
+        if self.full && self.kept {
+            return false;
+        }
+        if self.kept {
+            for entry in removed {
+                if self.entries.get(entry.key()) == Some(entry) {
+                    self.entries.remove(entry.key());
+                }
+            }
+            let keyed = entries.into_iter().map(|entry| (entry.key().into(), entry));
+            self.entries.extend(keyed);
+        }
         true
     }
 
@@ -95,6 +118,7 @@ impl Disk {
     pub(crate) fn wipe(&mut self) {
         self.durable = None;
         self.pending = None;
+        self.entries.clear();
     }
 }
 
@@ -109,6 +133,7 @@ mod tests {
             incarnation: Incarnation(incarnation),
             known: Vec::new(),
             forgotten: Vec::new(),
+            contacts: Vec::new(),
             urgent,
         }
     }

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Keyring, Mono, NodeId, Peer, Refusal, StreamId, Timer};
+use dui_core::{
+    EndOfStream, Keyring, Mono, NodeId, Now, Peer, Refusal, SharedConfig, StreamId, Timer,
+};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -56,6 +58,8 @@ pub struct Host {
     pub disk: Disk,
     /// Addresses its node is told to join at each start.
     pub joins: Vec<SocketAddr>,
+    /// How its node keeps shared entries.
+    pub shared: SharedConfig,
     /// CPU time that each input costs.
     pub cost: Duration,
     /// CPU time that each member costs that its node comes to know, besides.
@@ -71,6 +75,11 @@ impl Host {
     /// The node that runs here now.
     pub fn peer(&self) -> Option<&Peer> {
         self.process.as_ref().map(|process| &*process.peer)
+    }
+
+    /// What time it believes it is, at a true time.
+    pub fn now(&self, at: Mono) -> Now {
+        self.clock.now(at.as_nanos() as Ns)
     }
 
     /// Whether its process runs, and is neither stopped nor asleep.
@@ -109,6 +118,7 @@ pub(crate) enum Arrival {
     Refused { refusal: Refusal },
     Ended { stream: StreamId, how: EndOfStream },
     Candidates { addresses: Vec<SocketAddr> },
+    Stored { batch: u64, stored: bool },
 }
 
 impl Arrival {

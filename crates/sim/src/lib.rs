@@ -34,4 +34,4 @@ pub use host::{Host, Pause, Place};
 pub use network::{Latency, Link, Network, Nic};
 pub use town::{Town, key, ms, secs};
 pub use trace::Trace;
-pub use world::{Habitat, News, Traffic, World};
+pub use world::{Deed, Habitat, News, Traffic, World};

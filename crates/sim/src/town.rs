@@ -342,7 +342,8 @@ impl Town {
 
     // --- helpers ---
 
-    fn place(&self, name: &str) -> Place {
+    /// Where somebody lives.
+    pub fn place(&self, name: &str) -> Place {
         let place = self.world.hosts().iter().position(|host| host.name == name);
         place.unwrap_or_else(|| panic!("nobody is called {name}"))
     }

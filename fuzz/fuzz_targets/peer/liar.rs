@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::seal::{Channel, Opened, Seal, Standing};
 use dui_core::wire::{
-    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Relay,
-    Report, Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key,
+    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Relay, Report,
+    Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key,
 };
 use dui_core::{
     Incarnation, Keyring, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp, UserEvent,
@@ -15,6 +15,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 
+use crate::sharer::Share;
 use crate::story::{OWN, WALL_MS, cluster};
 
 /// One thing that a packet says. Few ids, runs and addresses, so that they meet.
@@ -87,6 +88,7 @@ pub(crate) enum Part {
     },
     Forgotten(Id),
     Stream(u8),
+    Share(Share),
 }
 
 /// One of sixteen ids; 0 is the node's own.
@@ -353,13 +355,15 @@ impl Liar {
             }
             Part::Forgotten(whom) => packet.forgotten = Some(whom.id()),
             Part::Stream(purpose) => {
-                packet.stream = Some(match purpose % 4 {
+                packet.stream = Some(match purpose % 5 {
                     0 => Purpose::Ring,
                     1 => Purpose::Probe,
                     2 => Purpose::Bulk,
+                    3 => Purpose::Exchange,
                     _ => Purpose::Goodbye,
                 })
             }
+            Part::Share(share) => share.add_to(packet),
         }
     }
 }
@@ -378,7 +382,7 @@ impl Place {
 }
 
 impl Number {
-    fn get(self) -> u64 {
+    pub(crate) fn get(self) -> u64 {
         match self {
             Number::Now(off) => WALL_MS.saturating_add_signed(i64::from(off)),
             Number::Small(n) => n.into(),
@@ -414,7 +418,7 @@ impl Info {
                 Role::Manager
             },
             address: self.place.address(),
-            version: "6".repeat(32),
+            version: "6".repeat(32).into(),
             cookie: self.cookie,
             messages: MessageCounter(self.messages.get()),
         }
@@ -478,7 +482,7 @@ fn run_id(n: u8) -> RunId {
     RunId(u128::from(n % 4))
 }
 
-fn rumor(origin: Id, counter: Number, body: Body) -> Rumor {
+pub(crate) fn rumor(origin: Id, counter: Number, body: Body) -> Rumor {
     let id = rumor_id(origin.id(), run_id(0), counter);
     Rumor { id, body }
 }

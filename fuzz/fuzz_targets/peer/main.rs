@@ -8,6 +8,7 @@
 #![no_main]
 
 mod liar;
+mod sharer;
 mod story;
 
 use libfuzzer_sys::fuzz_target;

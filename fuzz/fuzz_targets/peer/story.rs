@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use dui_core::entry::VALUE_BYTES_MAX;
 use dui_core::seal::Channel;
 use dui_core::wire::{FRAME_BYTES_MAX, PACKET_BYTES_MAX, Packet};
 use dui_core::{
-    ClusterName, Config, EndOfStream, Event, Incarnation, Input, Key, Keyring, MemberState, NodeId,
-    Now, Output, Peer, Role, RunId, StreamId,
+    Acks, ClusterName, Config, EndOfStream, EntryKey, Event, Incarnation, Input, Key, Keyring,
+    MemberState, NodeId, Now, Output, Peer, Role, RunId, SharedConfig, StreamId, Write,
 };
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
@@ -70,6 +71,19 @@ enum Step {
         name_bytes: u8,
         payload_bytes: u16,
     },
+    Write {
+        key: u8,
+        /// 0: a delete.
+        value_bytes: u32,
+        acks: u8,
+    },
+    /// What is to be stored from now on is, or is not.
+    Disk {
+        full: bool,
+    },
+    Recover {
+        keep: bool,
+    },
     Leave,
     Forget {
         whom: Id,
@@ -98,6 +112,9 @@ struct Stage {
     now: Now,
     wake: Option<Duration>,
     streams: Vec<StreamId>,
+    /// The last batch of entries that was to be stored.
+    stored: Option<u64>,
+    full: bool,
     incarnation: Incarnation,
     over: bool,
 }
@@ -142,6 +159,10 @@ impl Stage {
             known: vec![],
             forgotten: vec![],
             probe_interval: Duration::from_secs(1),
+            shared: SharedConfig {
+                bytes_max: 1 << 20,
+                ..SharedConfig::default()
+            },
         };
         let mut stage = Self {
             peer: Peer::new(config, now, [1; 32]),
@@ -149,6 +170,8 @@ impl Stage {
             now,
             wake: None,
             streams: vec![],
+            stored: None,
+            full: false,
             incarnation: Incarnation(0),
             over: false,
         };
@@ -228,6 +251,32 @@ impl Stage {
                 let _ = self.peer.publish(self.now, &name, &payload);
                 self.drain();
             }
+            Step::Write {
+                key,
+                value_bytes,
+                acks,
+            } => {
+                let key = EntryKey::new(&format!("k{}", key % 32)).expect("a short key");
+                let acks = match acks % 4 {
+                    0 => Acks::All,
+                    1 => Acks::Here,
+                    n => Acks::Count(n.into()),
+                };
+                let value = vec![b'w'; value_bytes as usize % (VALUE_BYTES_MAX + 2)];
+                if value.is_empty() {
+                    let _ = self.peer.delete(self.now, &key, acks);
+                } else {
+                    let _ = self.peer.write(self.now, Write::put(&key, &value), acks);
+                }
+                self.drain();
+                self.store();
+            }
+            Step::Disk { full } => self.full = full,
+            Step::Recover { keep } => {
+                self.peer.recover_shared(self.now, keep);
+                self.drain();
+                self.store();
+            }
             Step::Leave => {
                 self.peer.leave(self.now);
                 self.drain();
@@ -269,6 +318,20 @@ impl Stage {
     fn hand_in(&mut self, input: Input<'_>) {
         self.peer.handle(self.now, input);
         self.drain();
+        self.store();
+    }
+
+    fn store(&mut self) {
+        while let Some(batch) = self.stored.take() {
+            let input = if self.full {
+                let reason = "full".into();
+                Input::StoreFailed { batch, reason }
+            } else {
+                Input::Stored { batch }
+            };
+            self.peer.handle(self.now, input);
+            self.drain();
+        }
     }
 
     /// Lets the node have every wake-up that it asks for.
@@ -319,7 +382,8 @@ impl Stage {
                 }
                 Output::StreamClose { stream } => self.streams.retain(|&other| other != stream),
                 Output::Event(Event::Fatal(_)) => self.over = true,
-                Output::Persist(_) | Output::Event(_) => {}
+                Output::Persist(_) | Output::Event(_) | Output::Written { .. } => {}
+                Output::Store { batch, .. } => self.stored = Some(batch),
                 Output::WakeAt { at, .. } => {
                     assert!(at >= self.now.mono, "a wake-up in the past");
                     self.wake = Some(at);
@@ -345,5 +409,13 @@ impl Stage {
             "it never goes back"
         );
         self.incarnation = this.member.incarnation;
+        let shared = self.peer.shared(self.now);
+        // One more of the largest may have been let in.
+        assert!(shared.bytes <= shared.bytes_max + shared.bytes_max / 4 + (1 << 21));
+        let listed = self.peer.list(self.now, "", None, usize::MAX);
+        assert!(listed.len() <= shared.entries, "{listed:?}, {shared:?}");
+        for entry in listed {
+            assert_eq!(self.peer.entry(self.now, entry.key()), Some(entry));
+        }
     }
 }

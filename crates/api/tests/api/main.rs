@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod examples;
 mod refusals;
+mod shared;
 mod story;
 mod town;
+mod watching;

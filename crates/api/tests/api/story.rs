@@ -68,6 +68,7 @@ async fn an_event_arrives_byte_for_byte_at_every_node() {
     let deploys = WatchFilter {
         members: false,
         events: EventFilter::Named("de/ploy ü".into()),
+        ..WatchFilter::default()
     };
     let mut watch = bo.client.watch(&deploys, None).await.unwrap();
     ann.client.publish("other", b"x".to_vec()).await.unwrap();
@@ -146,6 +147,7 @@ async fn who_leaves_says_so_everywhere_and_stays_up() {
     let members = WatchFilter {
         members: true,
         events: EventFilter::None,
+        ..WatchFilter::default()
     };
     let mut at_bo = bo.client.watch(&members, None).await.unwrap();
     assert!(matches!(next(&mut at_bo).await.event, WatchEvent::Reset(_)));

@@ -39,7 +39,16 @@ pub(crate) struct Resident {
 impl Resident {
     /// A node of this name that knows only these addresses.
     pub(crate) async fn start(name: &str, join: &[SocketAddr]) -> Self {
-        let options = Options {
+        Self::start_with(name, join, |_| {}).await
+    }
+
+    /// The same, with other options.
+    pub(crate) async fn start_with(
+        name: &str,
+        join: &[SocketAddr],
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
+        let mut options = Options {
             name: Some(name.parse().unwrap()),
             peer_port: ANY_PORT,
             discovery: vec![Provider::Static(
@@ -48,6 +57,7 @@ impl Resident {
             probe_interval: Duration::from_millis(200),
             ..Options::default()
         };
+        change(&mut options);
         let node = Node::start(options).await.unwrap();
         let client_port = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let health_port = TcpListener::bind("127.0.0.1:0").await.unwrap();

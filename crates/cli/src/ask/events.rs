@@ -1,10 +1,8 @@
 //! `dui event` and `dui events`: small messages to every node.
 
-use std::io::Read;
-
 use dui_client::{EventFilter, EventList, Payload, UserEvent, WatchEvent, WatchFilter};
 
-use super::{client, json};
+use super::{client, json, read};
 use crate::args::{EventArgs, EventsArgs};
 use crate::failure::Failure;
 use crate::moment;
@@ -17,7 +15,11 @@ const PAYLOAD_BYTES_READ: u64 = 8 * 1024 + 1;
 /// Publishes an event.
 pub(crate) async fn event(args: EventArgs) -> Result<(), Failure> {
     let payload = match args.payload.as_str() {
-        "-" => stdin()?,
+        "-" => read(
+            std::io::stdin(),
+            PAYLOAD_BYTES_READ,
+            "the payload from stdin",
+        )?,
         text => text.into(),
     };
     let published = client(&args.ask)?.publish(&args.name, payload).await?;
@@ -27,15 +29,6 @@ pub(crate) async fn event(args: EventArgs) -> Result<(), Failure> {
     }
     let UserEvent { at, name, .. } = published;
     Ok(screen.print(&format!("{name} published at {at}\n"))?)
-}
-
-fn stdin() -> Result<Vec<u8>, Failure> {
-    let mut payload = Vec::new();
-    std::io::stdin()
-        .take(PAYLOAD_BYTES_READ)
-        .read_to_end(&mut payload)
-        .map_err(|error| Failure::failed(format!("cannot read the payload from stdin: {error}")))?;
-    Ok(payload)
 }
 
 /// Lists kept events, and with `--watch` goes on with new ones.
@@ -53,6 +46,7 @@ pub(crate) async fn events(args: EventsArgs) -> Result<(), Failure> {
         let filter = WatchFilter {
             members: false,
             events,
+            ..WatchFilter::default()
         };
         watch = Some(client.watch(&filter, None).await?);
     }

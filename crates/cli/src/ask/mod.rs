@@ -4,9 +4,12 @@
 //! JSON for programs.
 
 mod acts;
+mod entries;
 mod events;
 mod members;
 mod stories;
+
+use std::io::Read;
 
 use dui_client::Client;
 use serde::Serialize;
@@ -15,6 +18,7 @@ use crate::args::Ask;
 use crate::failure::Failure;
 
 pub(crate) use acts::{forget, health, leave};
+pub(crate) use entries::{delete, get, list, put};
 pub(crate) use events::{event, events};
 pub(crate) use members::{members, table};
 pub(crate) use stories::{watch, why};
@@ -39,6 +43,15 @@ fn address(given: Option<&str>, port_variable: &str, default: u16) -> String {
         Some(address) if !address.is_empty() => address.into(),
         _ => format!("http://127.0.0.1:{port}"),
     }
+}
+
+/// At most so many bytes of `from`.
+fn read(from: impl Read, bytes_max: u64, what: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    from.take(bytes_max)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::failed(format!("cannot read {what}: {error}")))?;
+    Ok(bytes)
 }
 
 /// One line of JSON.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dui_client::{Member, UserEvent, WatchEvent, WatchFilter, Why, WhyEntry};
 use serde_json::json;
 
-use super::{client, events, json as json_line};
+use super::{client, entries, events, json as json_line};
 use crate::args::{WatchArgs, WhyArgs};
 use crate::failure::Failure;
 use crate::moment;
@@ -76,13 +76,20 @@ fn story(why: &Why, names: &BTreeMap<String, String>, columns: usize, colour: bo
 pub(crate) async fn watch(args: WatchArgs) -> Result<(), Failure> {
     let client = client(&args.ask)?;
     let screen = Screen::stdout();
-    let mut watch = client.watch(&WatchFilter::all(), None).await?;
+    let filter = args
+        .shared
+        .map_or_else(WatchFilter::all, WatchFilter::shared);
+    let mut watch = client.watch(&filter, None).await?;
     while let Some(watched) = watch.next().await {
         let watched = watched?;
         let line = if args.json {
             json_object(watched.id.as_deref(), &watched.event)?
         } else {
-            for_people(&watched.event)
+            match &watched.event {
+                // The members are not what was asked for.
+                WatchEvent::Reset(_) if !filter.members => String::new(),
+                event => for_people(event),
+            }
         };
         screen.print(&line)?;
     }
@@ -99,6 +106,8 @@ fn json_object(id: Option<&str>, event: &WatchEvent) -> Result<String, Failure> 
         WatchEvent::MemberLeft(member) => ("member_left", json!(member)),
         WatchEvent::MemberForgotten(forgotten) => ("member_forgotten", json!(forgotten)),
         WatchEvent::UserEvent(event) => ("user_event", json!(event)),
+        WatchEvent::SharedChanged(change) => ("shared_changed", json!(change)),
+        WatchEvent::Complete => ("complete", json!({})),
         WatchEvent::Leaving => ("leaving", json!({})),
         _ => return Ok(String::new()),
     };
@@ -128,6 +137,7 @@ fn for_people(event: &WatchEvent) -> String {
             )
         }
         WatchEvent::UserEvent(event) => user_event(event),
+        WatchEvent::SharedChanged(change) => entries::change(change),
         WatchEvent::Leaving => "the asked node is leaving; nothing follows\n".into(),
         _ => String::new(),
     }

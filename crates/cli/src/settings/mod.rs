@@ -18,7 +18,9 @@ use dui_node::core::{ClusterName, NodeName, Role};
 
 pub(crate) use load::{Flags, Loaded, Source, load};
 pub(crate) use print::{print, print_location};
-pub(crate) use value::{Bound, Discovery, LogFormat, LogLevel, PortNumber, SharedPort, Told};
+pub(crate) use value::{
+    Bound, Discovery, Life, LogFormat, LogLevel, PortNumber, SharedPort, Size, Told,
+};
 use value::{Shape, Value};
 
 /// One row of the table.
@@ -112,7 +114,13 @@ settings! {
     "join" join: Vec<PeerPlace> = "", "HOST[:PORT]",
         "Addresses or names to find other nodes at, added to --discovery; may be repeated or comma-separated.";
     "data-dir" data_dir: Option<PathBuf> = "", "DIR",
-        "Keeps id, incarnation and known peers across restarts. Without one every start is a new node.";
+        "Keeps id, incarnation, known peers and shared entries across restarts. Without one every start is a new node.";
+    "shared-memory" shared_memory: Size = "256MiB", "SIZE",
+        "Memory that shared entries may take; more is refused. Every node holds all of them: give all the same.";
+    "tombstone-life" tombstone_life: Life = "30d", "DURATION",
+        "How long deletes of shared entries are remembered. Nodes out of contact for longer exchange none until an operator decides.";
+    "clock-ahead-max" clock_ahead_max: Duration = "60s", "DURATION",
+        "How far this node's clock may be ahead of its peers' before it refuses to write shared entries.";
     "key-file" key_file: Option<PathBuf> = "", "FILE",
         "Cluster keys, one base64 text a line; the first seals, all open. DUI_KEY may hold the key itself instead.";
     "insecure" insecure: bool = "false", "",

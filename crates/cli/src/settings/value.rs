@@ -87,6 +87,42 @@ impl Value for Duration {
     }
 }
 
+/// How long something is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life(pub(crate) Duration);
+
+impl Value for Life {
+    const EXPECTED: &'static str = "a duration such as 12h or 30d, from 1m to 3650d";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        duration::parse(text)
+            .filter(|life| (Duration::from_secs(60)..=3_650 * DAY).contains(life))
+            .map(Self)
+            .ok_or_else(|| unlike(Self::EXPECTED, text))
+    }
+}
+
+/// An amount of memory in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl Value for Size {
+    const EXPECTED: &'static str = "a size such as 64MiB or 2GiB, at least 1MiB";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let units = [("MiB", 20), ("GiB", 30), ("TiB", 40)];
+        let bytes = units.into_iter().find_map(|(unit, bits)| {
+            let number = text.strip_suffix(unit)?.trim_end();
+            number.parse::<u64>().ok()?.checked_mul(1 << bits)
+        });
+        bytes
+            .filter(|bytes| (1 << 20..=1 << 50).contains(bytes))
+            .map(Self)
+            .ok_or_else(|| unlike(Self::EXPECTED, text))
+    }
+}
+
 /// A port; 0 lets the kernel choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PortNumber(pub(crate) u16);
@@ -320,6 +356,20 @@ mod tests {
         let host = "an-interface-too-long.example";
         assert_eq!(Told::parse(host), Ok(Told(Place::Named(host.into()))));
         assert!(Told::parse("10.0.0.1:7781").is_err());
+    }
+
+    #[test]
+    fn sizes_and_lives_have_units_and_bounds() {
+        assert_eq!(Size::parse("256MiB"), Ok(Size(256 << 20)));
+        assert_eq!(Size::parse("2 GiB"), Ok(Size(2 << 30)));
+        for bad in ["256", "0MiB", "1KiB", "-1MiB", "99999999TiB", "MiB"] {
+            assert!(Size::parse(bad).unwrap_err().contains("64MiB"), "{bad}");
+        }
+        let month = Duration::from_secs(30 * 86_400);
+        assert_eq!(Life::parse("30d"), Ok(Life(month)));
+        for bad in ["30", "1s", "4000d", ""] {
+            assert!(Life::parse(bad).unwrap_err().contains("30d"), "{bad}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod config;
 mod goodbye;
 mod hardship;
 mod meeting;
+mod shared;
 mod sim;
 mod town;
 mod up;

@@ -100,7 +100,7 @@ impl Peer {
 
     /// Answers a hello: here we are, here are some others, and this is what
     /// our view looks like from afar.
-    pub(super) fn welcome(&mut self, path: Path, newcomer: NodeId) {
+    pub(super) fn welcome(&mut self, now: Now, path: Path, newcomer: NodeId) {
         if self.leaving.is_some() {
             return;
         }
@@ -113,6 +113,7 @@ impl Peer {
             Path::Packet(address) => Some(address),
             Path::Stream(..) | Path::Multicast(_) => None,
         };
+        packet.clock = Some(now.wall_ms);
         let some = self
             .membership
             .sample(WELCOME_MEMBERS, &mut self.rng, |id| id == newcomer);

@@ -17,6 +17,9 @@ use crate::keyring::KeyFingerprint;
 use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
 use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Purpose};
 
+/// One ack in so many tells the time.
+const CLOCK_EVERY: u32 = 8;
+
 impl Peer {
     /// A packet or frame arrived.
     pub(super) fn receive(&mut self, now: Now, path: Path, bytes: &[u8]) {
@@ -133,7 +136,7 @@ impl Peer {
     }
 
     /// A packet that may be believed.
-    fn act_on(&mut self, now: Now, path: Path, packet: Packet) {
+    fn act_on(&mut self, now: Now, path: Path, mut packet: Packet) {
         let from = packet.from;
         if let Some(cookie) = packet.challenge {
             self.answer_challenge(path, from, cookie);
@@ -151,7 +154,7 @@ impl Peer {
             } else if let Some(seq) = packet.ping
                 && path.address() != self.config.address
             {
-                self.answer_ping(path, from, seq, packet.brief);
+                self.answer_ping(now, path, from, seq, packet.brief);
             }
             return self.drain_acts(now);
         }
@@ -178,7 +181,7 @@ impl Peer {
             return self.drain_acts(now);
         }
         match packet.greeting {
-            Some(Greeting::Hello) => self.welcome(path, from),
+            Some(Greeting::Hello) => self.welcome(now, path, from),
             Some(Greeting::Welcome) => {
                 self.introduced_to(from);
                 self.answered_by_stream(path, from);
@@ -189,7 +192,7 @@ impl Peer {
             self.compare_address(seen);
         }
         if let Some(seq) = packet.ping {
-            self.answer_ping(path, from, seq, packet.brief);
+            self.answer_ping(now, path, from, seq, packet.brief);
         }
         if let Some(seq) = packet.ack {
             let by_packet = matches!(path, Path::Packet(_));
@@ -218,15 +221,19 @@ impl Peer {
                 .hear_report(now, report.seq, from, report.verdict, &mut self.rng);
         }
         self.drain_acts(now);
-        self.answer_pull(path, from, &packet.pull);
+        self.answer_pull(now, path, from, &packet.pull);
         self.hear_confirmed(from, &packet.confirmed);
+        if let Some(purpose) = packet.stream {
+            self.stream_spoken(path, from, purpose);
+        }
         self.reconcile(now, path, from, &packet);
         if packet.forgotten == Some(self.config.id) {
             self.hear_own_end(now);
         }
-        if let Some(purpose) = packet.stream {
-            self.stream_spoken(path, from, purpose);
+        if let Some(wall_ms) = packet.clock {
+            self.clocks.heard(now, from, wall_ms);
         }
+        self.hear_stored(now, from, &packet.stored, &packet.ask_stored);
         let myself = self.membership.myself();
         let held_dead = packet
             .members
@@ -240,20 +247,24 @@ impl Peer {
             // correct each other until chance brought the news.
             self.greet(path.address());
         }
-        if let Some(digest) = packet.digest {
-            let seq = packet.ping.or(packet.ack).unwrap_or(0);
+        let digest = packet.digest.take();
+        let seq = packet.ping.or(packet.ack).unwrap_or(0);
+        self.hear_exchange(now, path, from, packet);
+        if let Some(digest) = digest {
             self.hear_digest(now, from, digest, seq);
         }
     }
 
     /// Answers a probe. It may mean another who had this address before us:
     /// the prober sees by the sender of the ack who is here now.
-    fn answer_ping(&mut self, path: Path, from: NodeId, seq: u32, brief: bool) {
+    fn answer_ping(&mut self, now: Now, path: Path, from: NodeId, seq: u32, brief: bool) {
         let mut answer = Packet::new(self.config.id);
         // Who is brief knows whom it asks; others want to know who answers.
         answer.brief = brief;
         answer.ack = Some(seq);
         answer.digest = Some(self.digest(seq));
+        // Clocks are compared now and then, at random.
+        answer.clock = seq.is_multiple_of(CLOCK_EVERY).then_some(now.wall_ms);
         // A ping that came by packet also asks whether an ack can.
         self.send_both_ways(path, from, answer);
     }
@@ -367,7 +378,7 @@ impl Peer {
             Refusal::OtherCluster { .. } => self.counters.dropped_cluster += 1,
             Refusal::OtherKey { .. } | Refusal::NotSealed { .. } => self.counters.dropped_key += 1,
             Refusal::OtherVersion { .. } => self.counters.dropped_version += 1,
-            Refusal::ClockAhead { .. } => {}
+            Refusal::ClockAhead { .. } | Refusal::TimestampAhead { .. } => {}
         }
         self.refuse(now.mono, refusal);
     }

@@ -8,10 +8,13 @@
 mod address;
 mod contact;
 mod detour;
+mod exchange;
 mod inbox;
 mod leave;
 mod limits;
+mod news;
 mod outbox;
+mod share;
 mod spread;
 mod streams;
 mod sync;
@@ -26,6 +29,7 @@ use rand_core::SeedableRng;
 
 use crate::clock::{HybridClock, Mono, Now};
 use crate::discovery::Discovery;
+use crate::entries::{Clocks, Contacts, Entries, Writes};
 use crate::gossip::{EventLog, Gossip};
 use crate::id::{MessageCounter, NodeId};
 use crate::membership::{Act, Membership};
@@ -34,8 +38,10 @@ use crate::tuning::Tuning;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
 use address::Whereabouts;
 use detour::Detours;
+use exchange::Exchanges;
 use leave::Leaving;
 use limits::{Refusals, SourceLimits};
+use news::Sharing;
 use outbox::Path;
 use streams::Streams;
 use sync::Sync;
@@ -63,6 +69,12 @@ pub struct Peer {
     membership: Membership,
     gossip: Gossip,
     log: EventLog,
+    entries: Entries,
+    writes: Writes,
+    exchanges: Exchanges,
+    contacts: Contacts,
+    clocks: Clocks,
+    sharing: Sharing,
     discovery: Discovery,
     sync: Sync,
     streams: Streams,
@@ -124,6 +136,16 @@ impl Peer {
             membership,
             gossip: Gossip::new(now.mono, config.id, tuning, bugs),
             log: EventLog::default(),
+            entries: Entries::new(config.shared.tombstone_life),
+            writes: Writes::default(),
+            exchanges: Exchanges::default(),
+            contacts: Contacts::new(
+                config.id,
+                config.shared.tombstone_life.as_millis() as u64,
+                config.shared.contacts.iter().copied(),
+            ),
+            clocks: Clocks::default(),
+            sharing: Sharing::default(),
             discovery,
             sync: Sync::new(),
             streams: Streams::default(),
@@ -312,6 +334,7 @@ impl Peer {
             }
             Input::Readdressed { address } => self.readdress(now, address),
             Input::Thawed { seed } => self.thaw(now, seed),
+            Input::Stored { .. } | Input::StoreFailed { .. } => self.hear_store(now, input),
             Input::Timeout => {
                 let round_ms = self.clock.ms(now);
                 self.membership.on_time(now, round_ms, &mut self.rng);
@@ -404,6 +427,8 @@ impl Peer {
         self.synchronize(now);
         self.tend_streams(now);
         self.tend_leave(now);
+        self.tend_entries(now);
+        self.tend_exchanges(now);
         self.deliver_rumors(now);
         if self.discovery.take_known_changed() && self.persist_at.is_none() {
             self.persist_at = Some(now.mono + PERSIST_INTERVAL);
@@ -427,6 +452,7 @@ impl Peer {
                 .and_then(Leaving::deadline)
                 .map(|at| (at, Timer::Leave)),
             self.persist_at.map(|at| (at, Timer::Persist)),
+            self.entries_deadline(now).map(|at| (at, Timer::Expiry)),
         ];
         let next = parts.into_iter().flatten().min();
         // What is overdue is due now: a past time would read as a sleep.
@@ -530,14 +556,17 @@ impl Peer {
                 self.sync.met_somebody(now.mono);
             }
             Event::MemberLeft(member) => {
+                self.clocks.forget(member.id);
                 self.detours.forget(member.id);
                 self.discovery.unmeet(member.id);
             }
             Event::MemberFailed(member) => {
+                self.clocks.forget(member.id);
                 self.detours.forget(member.id);
                 self.close_streams_of(member.id);
             }
             Event::MemberForgotten { member, reason } => {
+                self.clocks.forget(member.id);
                 self.detours.forget(member.id);
                 self.close_streams_of(member.id);
                 if *reason != ForgetReason::Reaped {
@@ -568,6 +597,7 @@ impl Peer {
             incarnation: self.membership.myself().incarnation,
             known: self.discovery.known().copied().collect(),
             forgotten: self.membership.forgotten(),
+            contacts: self.contacts.list(),
             urgent,
         }));
     }
@@ -576,10 +606,13 @@ impl Peer {
         self.outputs.push_back(Output::Event(event));
     }
 
-    /// What probes and acks of this number carry: equal if view and event log are.
+    /// What probes and acks of this number carry: equal if view, event log
+    /// and shared entries are.
     fn digest(&self, seq: u32) -> u32 {
         let view = self.membership.table().fingerprint();
-        wire::digest(view.wrapping_add(self.log.fingerprint()), seq)
+        let events = self.log.fingerprint();
+        let entries = self.entries.fingerprint();
+        wire::digest(view.wrapping_add(events).wrapping_add(entries), seq)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use super::news::is_of_entries;
 use super::outbox::Path;
 use super::{Event, Peer, Refusal};
 use crate::clock::Now;
@@ -62,14 +63,14 @@ impl Peer {
             if let Body::Alive(info) = &rumor.body
                 && self.membership.table().get(info.id).is_none()
             {
-                self.believe(now, &rumor);
+                self.believe(now, from, &rumor);
                 self.drain_acts(now);
             }
             return;
         }
         self.counters.rumors_new += 1;
         self.membership.counted(id.origin, id.run, id.counter);
-        let heard = self.believe(now, &rumor);
+        let heard = self.believe(now, from, &rumor);
         self.drain_acts(now);
         let arrival = matches!(rumor.body, Body::Alive(_));
         if heard == Heard::News && !(arrival && self.sync.leaves_out_arrival()) {
@@ -77,7 +78,7 @@ impl Peer {
         }
     }
 
-    fn believe(&mut self, now: Now, rumor: &Rumor) -> Heard {
+    fn believe(&mut self, now: Now, from: NodeId, rumor: &Rumor) -> Heard {
         let by = rumor.id.origin;
         match &rumor.body {
             Body::Alive(info) => {
@@ -120,6 +121,7 @@ impl Peer {
                     Heard::Old
                 }
             }
+            Body::Entries(news) => self.hear_news(now, from, rumor, news),
         }
     }
 
@@ -205,12 +207,15 @@ impl Peer {
     }
 
     /// Somebody lacks rumors.
-    pub(super) fn answer_pull(&mut self, path: Path, from: NodeId, lists: &[RumorIds]) {
+    pub(super) fn answer_pull(&mut self, now: Now, path: Path, from: NodeId, lists: &[RumorIds]) {
         // Each once, however often it was asked for.
         let ids: BTreeSet<RumorId> = ungroup(lists).map(|(id, _)| id).collect();
+        let shares = self.shares_with(now, from);
         let rumors: Vec<Rumor> = ids
             .into_iter()
-            .filter_map(|id| self.gossip.get(id).cloned())
+            .filter_map(|id| self.gossip.get(id))
+            .filter(|rumor| shares || !is_of_entries(rumor))
+            .cloned()
             .collect();
         if !rumors.is_empty() {
             let packet = Packet::new(self.config.id);
@@ -248,6 +253,12 @@ impl Peer {
             };
             let path = Path::Packet(entry.info.address);
             let room = self.room();
+            let mut delivery = delivery;
+            if !self.shares_with(now, delivery.to) {
+                let rumors = |id: &RumorId| self.gossip.get(*id);
+                let meant = |id: &RumorId| !rumors(id).is_some_and(is_of_entries);
+                delivery.rumors.retain(meant);
+            }
             let (full, mut by_id): (Vec<RumorId>, Vec<RumorId>) = delivery
                 .rumors
                 .into_iter()

@@ -60,6 +60,12 @@ impl Streams {
         self.open.get(&stream).is_some_and(|stream| stream.ours)
     }
 
+    /// Whether the other side opened a stream, for this.
+    pub(super) fn is_theirs_for(&self, stream: StreamId, purpose: Purpose) -> bool {
+        let stream = self.open.get(&stream);
+        stream.is_some_and(|stream| !stream.ours && stream.purpose == Some(purpose))
+    }
+
     pub(super) fn accepted(&mut self, stream: StreamId, address: SocketAddr) {
         self.open.insert(
             stream,
@@ -209,9 +215,6 @@ impl Peer {
 
     /// Pings by a stream of its own: UDP may be blocked.
     pub(super) fn probe_by_stream(&mut self, to: SocketAddr, seq: u32, target: NodeId) {
-        if self.streams.shorts() >= SHORT_MAX {
-            return;
-        }
         let mut packet = Packet::new(self.config.id);
         packet.ping = Some(seq);
         packet.stream = Some(Purpose::Probe);
@@ -223,22 +226,34 @@ impl Peer {
         let Some(entry) = self.membership.table().get(from) else {
             return;
         };
-        if self.streams.shorts() >= SHORT_MAX {
-            return;
-        }
         let address = entry.info.address;
         packet.stream = Some(Purpose::Bulk);
         self.open_stream(address, Some(from), packet);
     }
 
-    fn open_stream(&mut self, to: SocketAddr, peer: Option<NodeId>, mut first: Packet) {
-        let Some(purpose) = first.stream else {
-            return;
-        };
+    /// `None` when too many are open, or the first frame does not say for what.
+    pub(super) fn open_stream(
+        &mut self,
+        to: SocketAddr,
+        peer: Option<NodeId>,
+        mut first: Packet,
+    ) -> Option<StreamId> {
+        let purpose = first.stream?;
+        if purpose != Purpose::Ring && self.streams.shorts() >= SHORT_MAX {
+            return None;
+        }
         let stream = self.streams.start(self.present, to, peer, purpose);
         first.brief = false;
         self.outputs.push_back(Output::StreamOpen { stream, to });
         self.send(Path::Stream(stream, to), peer, first);
+        Some(stream)
+    }
+
+    /// A short stream that is used lives on.
+    pub(super) fn use_stream(&mut self, id: StreamId) -> Option<Path> {
+        let stream = self.streams.open.get_mut(&id)?;
+        stream.opened = self.present;
+        Some(Path::Stream(id, stream.address))
     }
 
     /// What would have gone by packet. A stream serves while it is used.
@@ -251,7 +266,7 @@ impl Peer {
             stream.opened = self.present;
             let path = Path::Stream(*id, stream.address);
             self.send(path, Some(peer), packet);
-        } else if self.streams.shorts() < SHORT_MAX {
+        } else {
             packet.stream = Some(Purpose::Detour);
             self.open_stream(to, Some(peer), packet);
         }
@@ -259,8 +274,7 @@ impl Peer {
 
     /// Greets by stream whom packets may not reach.
     pub(super) fn greet_by_stream(&mut self, to: SocketAddr) {
-        if self.leaving.is_some() || to == self.config.address || self.streams.shorts() >= SHORT_MAX
-        {
+        if self.leaving.is_some() || to == self.config.address {
             return;
         }
         let mut packet = self.hello();
@@ -270,6 +284,7 @@ impl Peer {
 
     /// A stream is gone. Of a ring stream that nobody said goodbye on, that is evidence.
     pub(super) fn stream_ended(&mut self, now: Now, id: StreamId, how: EndOfStream) {
+        self.exchanges.ended(id);
         let Some(stream) = self.streams.open.remove(&id) else {
             return;
         };
@@ -351,7 +366,8 @@ impl Peer {
         self.close(id);
     }
 
-    fn close(&mut self, id: StreamId) {
+    pub(super) fn close(&mut self, id: StreamId) {
+        self.exchanges.ended(id);
         if self.streams.open.remove(&id).is_some() {
             self.outputs.push_back(Output::StreamClose { stream: id });
         }

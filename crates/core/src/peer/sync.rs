@@ -1,6 +1,6 @@
 //! Sync: two peers find out that they know different things, and what.
 //!
-//! Probes and acks carry a digest of view and event log. One that differs is
+//! Probes and acks carry a digest of view, event log and entries. One that differs is
 //! asked again after a gossip interval, because news may just be on the way;
 //! if it still differs, the two reconcile. A newcomer does not wait: it
 //! compares with random members every 50 ms until one agrees with it.
@@ -130,18 +130,19 @@ impl Peer {
         }
         if digest == self.digest(seq) {
             self.sync.agreed(from);
+            self.in_contact(now, from);
             return;
         }
         self.sync.agreed = 0;
         match self.sync.differing.get(&from).copied() {
             _ if self.sync.newcomer => {
                 self.sync.differing.remove(&from);
-                self.open_reconciliation(from);
+                self.open_reconciliation(now, from);
                 self.sync.compare_at.get_or_insert(now.mono + COMPARE_FIRST);
             }
             Some(Difference::Asked { .. }) => {
                 self.sync.differing.remove(&from);
-                self.open_reconciliation(from);
+                self.open_reconciliation(now, from);
             }
             Some(Difference::Seen { .. }) => {}
             None => {
@@ -198,11 +199,12 @@ impl Peer {
         self.send_to(id, packet);
     }
 
-    fn open_reconciliation(&mut self, with: NodeId) {
+    fn open_reconciliation(&mut self, now: Now, with: NodeId) {
         self.counters.reconciliations += 1;
         let members = reconcile::open(self.membership.table());
         let events = reconcile::open(self.log.keys().as_slice());
         self.send_ranges(None, with, members, events);
+        self.open_exchange(now, with);
     }
 
     /// A message of a reconciliation arrived: ranges, wishes, or both.

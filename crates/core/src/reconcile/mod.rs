@@ -24,8 +24,11 @@
 
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::cmp::Ordering;
+
+pub use tree::Tree;
 
 /// What is reconciled: compared byte by byte, 24 bytes for an id and a number.
 pub type Key = [u8; 24];
@@ -40,6 +43,9 @@ pub const KEYS_TAKEN_MAX: usize = 128;
 /// Ranges of one message beyond this are ignored.
 pub const RANGES_MAX: usize = 64;
 
+/// Keys that the other side is found to lack, in one message.
+pub const MISSING_MAX: usize = 8_192;
+
 /// A range is cut into so many parts at most.
 pub const PARTS_MAX: usize = 16;
 
@@ -47,8 +53,10 @@ pub const PARTS_MAX: usize = 16;
 /// other side's part may well have some more.
 const PART_KEYS: usize = KEYS_MAX / 2;
 
-const LOWEST: Key = [0; 24];
-const HIGHEST: Key = [0xff; 24];
+/// The ends of the space of keys.
+pub const LOWEST: Key = [0; 24];
+/// See [`LOWEST`].
+pub const HIGHEST: Key = [0xff; 24];
 
 /// What a set of keys looks like from afar, in whatever order they came.
 /// Kept up to date by [`add`](Self::add) and [`remove`](Self::remove).
@@ -87,9 +95,11 @@ pub struct Answer {
     /// At most [`PARTS_MAX`] for each one taken; to be split into as many
     /// messages as it takes.
     pub reply: Vec<Range>,
-    /// Keys that we have and they lack: send the items. At most our whole
-    /// set; what is left out the next reconciliation finds again.
+    /// Keys that we have and they lack: send the items. At most
+    /// [`MISSING_MAX`], lest a newcomer's few words list a million.
     pub theirs_missing: Vec<Key>,
+    /// Ranges in which they lack more than that.
+    pub cut_off: Vec<(Key, Key)>,
     /// Keys that they have and we lack: ask for the items. At most
     /// [`KEYS_TAKEN_MAX`] for each range taken.
     pub ours_missing: Vec<Key>,
@@ -103,6 +113,10 @@ pub trait Set {
     fn nth(&self, lo: &Key, hi: &Key, n: usize) -> Option<Key>;
     /// The keys in a range, ascending.
     fn keys(&self, lo: &Key, hi: &Key) -> impl Iterator<Item = Key>;
+    /// Whether a key is there.
+    fn has(&self, key: &Key) -> bool {
+        self.nth(key, key, 0).is_some()
+    }
 }
 
 /// The first message: what we have in the whole space.
@@ -206,6 +220,17 @@ fn difference(set: &(impl Set + ?Sized), range: &Range, theirs: &[Key], answer: 
             (None, Some(_)) => Ordering::Greater,
             (None, None) => return,
         };
+        if order.is_lt()
+            && answer.theirs_missing.len() >= MISSING_MAX
+            && let Some(next) = ours.peek()
+        {
+            answer.cut_off.push((*next, range.hi));
+            // What they alone have is still asked for, as far as it is known.
+            answer
+                .ours_missing
+                .extend(theirs.filter(|key| !set.has(key)));
+            return;
+        }
         if order.is_le() {
             let key = ours.next();
             answer.theirs_missing.extend(key.filter(|_| order.is_lt()));
@@ -244,6 +269,18 @@ impl Fingerprint {
     pub fn add(&mut self, key: &Key) {
         self.count = self.count.wrapping_add(1);
         self.sum = self.sum.wrapping_add(hash(key));
+    }
+
+    /// Another set's keys, none of which is here, join it.
+    fn join(&mut self, other: Self) {
+        self.count = self.count.wrapping_add(other.count);
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
+    /// Keys that are here, and are another set's, leave it.
+    fn part(&mut self, other: Self) {
+        self.count = self.count.wrapping_sub(other.count);
+        self.sum = self.sum.wrapping_sub(other.sum);
     }
 
     /// A key that was added leaves it.

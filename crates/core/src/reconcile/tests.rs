@@ -174,6 +174,21 @@ fn overlapping_ranges_cost_one_pass_and_no_more() {
 }
 
 #[test]
+fn few_words_do_not_make_us_list_all_that_we_have() {
+    let ours: Vec<Key> = set(0..20_000).into_iter().collect();
+    let one = ours[MISSING_MAX + 7];
+    let nearly_nothing = Range {
+        lo: LOWEST,
+        hi: HIGHEST,
+        body: RangeBody::Keys(vec![one, key(1 << 40)]),
+    };
+    let told = answer(ours.as_slice(), &[nearly_nothing]);
+    assert_eq!(told.theirs_missing, ours[..MISSING_MAX]);
+    assert_eq!(told.cut_off, [(ours[MISSING_MAX], HIGHEST)]);
+    assert_eq!(told.ours_missing, [key(1 << 40)]);
+}
+
+#[test]
 fn a_sum_forgets_what_was_removed() {
     let keys: Vec<Key> = (0..10).map(key).collect();
     let mut sum = Fingerprint::of(&keys);

@@ -1,14 +1,17 @@
 //! Decode: bytes to typed messages, refusing what no peer of ours would send.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::{BRIEF_ID_BYTES, ITEMS_MAX, MemberInfo, MemberRecord, Packet, Purpose, Relay, Report};
 use super::{Beacon, Body, Confirm, EVENT_NAME_BYTES_MAX, EVENT_PAYLOAD_BYTES_MAX, Greeting};
+use super::{Contact, EntryNews, Given, Part, PartOf, Span};
 use super::{Rumor, RumorId, RumorIds, Subject, VERSION_BYTES_MAX, Verdict, proto};
 use crate::clock::Timestamp;
+use crate::entry::{CONTENT_TYPE_BYTES_MAX, Entry, EntryKey, VALUE_BYTES_MAX, Version};
 use crate::id::{ClusterName, Incarnation, MessageCounter, NAME_BYTES_MAX, NodeId, RunId};
 use crate::reconcile::{Fingerprint, Key, Range, RangeBody};
 use crate::types::{MemberState, Role, UserEvent};
@@ -86,8 +89,22 @@ impl Packet {
                 3 => Some(Purpose::Bulk),
                 4 => Some(Purpose::Goodbye),
                 5 => Some(Purpose::Detour),
+                6 => Some(Purpose::Exchange),
                 _ => None,
             },
+            entry_ranges: list(raw.entry_ranges, range)?,
+            want_entries: list(raw.want_entries, |bytes| key(&bytes))?,
+            entries: list(raw.entries, entry)?,
+            large_entries: list(raw.large_entries, |bytes| key(&bytes))?,
+            want_span: raw.want_span.map(span).transpose()?,
+            offers: list(raw.offers, span)?,
+            given: raw.given.map(given).transpose()?,
+            want_part: raw.want_part.map(part_of).transpose()?,
+            part: raw.part.map(part).transpose()?,
+            clock: raw.clock,
+            stored: list(raw.stored, |bytes| key(&bytes))?,
+            ask_stored: list(raw.ask_stored, |bytes| key(&bytes))?,
+            lost_contacts: list(raw.lost_contacts, contact)?,
         })
     }
 }
@@ -244,6 +261,8 @@ fn rumor(raw: proto::Rumor) -> Result<Option<Rumor>, DecodeError> {
             return Err(Bounds("event rumor"));
         }
         Body::Event(event)
+    } else if let Some(raw) = raw.entries {
+        Body::Entries(entry_news(raw)?)
     } else {
         return Ok(None);
     };
@@ -313,6 +332,78 @@ fn event(raw: proto::EventRecord) -> Result<UserEvent, DecodeError> {
         origin: node_id(&raw.origin)?,
         name: raw.name,
         payload: raw.payload,
+    })
+}
+
+/// A shared entry by itself, put together from its parts.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode_entry(bytes: &[u8]) -> Result<Entry, DecodeError> {
+    entry(proto::EntryRecord::decode(bytes).map_err(|_| Garbled)?)
+}
+
+fn entry(raw: proto::EntryRecord) -> Result<Entry, DecodeError> {
+    let key = EntryKey::new(&raw.key).map_err(|_| Bounds("entry key"))?;
+    let type_len = raw.content_type.as_ref().map_or(0, Vec::len);
+    if type_len > CONTENT_TYPE_BYTES_MAX {
+        return Err(Bounds("content type"));
+    }
+    let version = Version {
+        timestamp: Timestamp(raw.timestamp),
+        origin: node_id(&raw.origin)?,
+    };
+    let ttl = (raw.ttl_ms > 0).then(|| Duration::from_millis(raw.ttl_ms));
+    let (key, content_type) = (key.as_str(), raw.content_type.as_deref());
+    Ok(match raw.value {
+        Some(value) if value.len() > VALUE_BYTES_MAX => return Err(Bounds("entry value")),
+        Some(value) => Entry::value_of(key, version, &value, content_type, ttl),
+        None if ttl.is_some() => Entry::value_of(key, version, &[], None, ttl).expired(),
+        None => Entry::tombstone(key, version),
+    })
+}
+
+fn entry_news(raw: proto::EntryNews) -> Result<EntryNews, DecodeError> {
+    Ok(EntryNews {
+        entries: list(raw.entries, entry)?,
+        large: list(raw.large, |bytes| key(&bytes))?,
+        confirm: raw.confirm,
+    })
+}
+
+fn span(raw: proto::Span) -> Result<Span, DecodeError> {
+    Ok(Span {
+        lo: key(&raw.lo)?,
+        hi: key(&raw.hi)?,
+    })
+}
+
+fn given(raw: proto::Given) -> Result<Given, DecodeError> {
+    let next = (!raw.next.is_empty()).then(|| key(&raw.next));
+    Ok(Given {
+        next: next.transpose()?,
+    })
+}
+
+fn part_of(raw: proto::PartOf) -> Result<PartOf, DecodeError> {
+    Ok(PartOf {
+        name: key(&raw.name)?,
+        offset: raw.offset,
+    })
+}
+
+fn part(raw: proto::Part) -> Result<Part, DecodeError> {
+    Ok(Part {
+        of: part_of(raw.of.ok_or(Bounds("part"))?)?,
+        total: raw.total,
+        bytes: raw.bytes,
+    })
+}
+
+fn contact(raw: proto::Contact) -> Result<Contact, DecodeError> {
+    Ok(Contact {
+        id: node_id(&raw.id)?,
+        at_ms: raw.at_ms,
     })
 }
 

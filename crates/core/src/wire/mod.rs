@@ -14,13 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::entry::Entry;
 use crate::id::{Incarnation, MessageCounter, NodeId, NodeName, RunId};
 use crate::reconcile::{Key, Range};
 use crate::types::{Role, UserEvent};
 
-pub use decode::DecodeError;
 pub(crate) use decode::valid_event_name;
-pub use encode::{event_len, range_len};
+pub use decode::{DecodeError, decode_entry};
+pub use encode::{encode_entry, entry_len, event_len, range_len};
 
 /// Largest packet in bytes, seal included: passes every path MTU from 1,280 up.
 pub const PACKET_BYTES_MAX: usize = 1_200;
@@ -92,6 +93,33 @@ pub struct Packet {
     pub forgotten: Option<NodeId>,
     /// What the stream that carries this frame is for.
     pub stream: Option<Purpose>,
+    /// Reconciliation of shared entries, by [name](Entry::name).
+    pub entry_ranges: Vec<Range>,
+    /// Entries the sender lacks.
+    pub want_entries: Vec<Key>,
+    /// Entries that the receiver lacks.
+    pub entries: Vec<Entry>,
+    /// Entries that the receiver lacks: too large for this packet, which
+    /// takes a stream, or for this frame, which takes parts.
+    pub large_entries: Vec<Key>,
+    /// The sender wants everything in this range: it has next to nothing there.
+    pub want_span: Option<Span>,
+    /// The receiver lacks much in these ranges: it may want them.
+    pub offers: Vec<Span>,
+    /// Ends the answer to what was asked on an exchange.
+    pub given: Option<Given>,
+    /// Asks for a large entry from here on.
+    pub want_part: Option<PartOf>,
+    /// A part of a large entry.
+    pub part: Option<Part>,
+    /// The sender's wall clock, ms since the Unix epoch: now and then.
+    pub clock: Option<u64>,
+    /// Writes of the receiver that the sender holds durably.
+    pub stored: Vec<Key>,
+    /// Asks whether these writes are held durably.
+    pub ask_stored: Vec<Key>,
+    /// Whom the sender had no contact with for long, and when it had.
+    pub lost_contacts: Vec<Contact>,
 }
 
 impl Packet {
@@ -124,6 +152,19 @@ impl Packet {
             report: None,
             forgotten: None,
             stream: None,
+            entry_ranges: Vec::new(),
+            want_entries: Vec::new(),
+            entries: Vec::new(),
+            large_entries: Vec::new(),
+            want_span: None,
+            offers: Vec::new(),
+            given: None,
+            want_part: None,
+            part: None,
+            clock: None,
+            stored: Vec::new(),
+            ask_stored: Vec::new(),
+            lost_contacts: Vec::new(),
         }
     }
 }
@@ -198,6 +239,64 @@ pub enum Body {
     Forget(Subject),
     /// A user event.
     Event(UserEvent),
+    /// Shared entries that were written just now.
+    Entries(EntryNews),
+}
+
+/// Shared entries that were written just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryNews {
+    /// In full.
+    pub entries: Vec<Entry>,
+    /// By name, because they need a stream: whoever passes this on has them.
+    pub large: Vec<Key>,
+    /// The origin waits to hear who holds them durably.
+    pub confirm: bool,
+}
+
+/// A range of names, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The lowest.
+    pub lo: Key,
+    /// The highest.
+    pub hi: Key,
+}
+
+/// Ends an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// There is more, from this name on: ask again.
+    pub next: Option<Key>,
+}
+
+/// A place in the encoding of a large entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartOf {
+    /// Which entry.
+    pub name: Key,
+    /// Bytes before this place.
+    pub offset: u32,
+}
+
+/// A part of the [encoding](encode_entry) of a large entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it belongs.
+    pub of: PartOf,
+    /// Bytes of the whole encoding.
+    pub total: u32,
+    /// The part.
+    pub bytes: Vec<u8>,
+}
+
+/// When there was contact with somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// With whom.
+    pub id: NodeId,
+    /// When, ms of the hybrid clock.
+    pub at_ms: u64,
 }
 
 /// A member in one of its lives.
@@ -298,6 +397,8 @@ pub enum Purpose {
     Goodbye,
     /// What would go by packet, to a peer whom packets do not reach.
     Detour,
+    /// Shared entries: the opener asks, one thing at a time.
+    Exchange,
 }
 
 /// "Here I am", by multicast or broadcast.

@@ -62,6 +62,32 @@ pub(super) struct Packet {
     pub(super) forgotten: Vec<u8>,
     #[prost(uint32, tag = "26")]
     pub(super) stream: u32,
+    #[prost(message, repeated, tag = "40")]
+    pub(super) entry_ranges: Vec<Range>,
+    #[prost(bytes = "vec", repeated, tag = "41")]
+    pub(super) want_entries: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "42")]
+    pub(super) entries: Vec<EntryRecord>,
+    #[prost(bytes = "vec", repeated, tag = "43")]
+    pub(super) large_entries: Vec<Vec<u8>>,
+    #[prost(message, optional, tag = "44")]
+    pub(super) want_span: Option<Span>,
+    #[prost(message, repeated, tag = "45")]
+    pub(super) offers: Vec<Span>,
+    #[prost(message, optional, tag = "46")]
+    pub(super) given: Option<Given>,
+    #[prost(message, optional, tag = "47")]
+    pub(super) want_part: Option<PartOf>,
+    #[prost(message, optional, tag = "48")]
+    pub(super) part: Option<Part>,
+    #[prost(uint64, optional, tag = "49")]
+    pub(super) clock: Option<u64>,
+    #[prost(bytes = "vec", repeated, tag = "50")]
+    pub(super) stored: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "51")]
+    pub(super) ask_stored: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "52")]
+    pub(super) lost_contacts: Vec<Contact>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -94,6 +120,75 @@ pub(super) struct Rumor {
     pub(super) forget: Option<Subjects>,
     #[prost(message, optional, tag = "9")]
     pub(super) event: Option<EventRecord>,
+    #[prost(message, optional, tag = "40")]
+    pub(super) entries: Option<EntryNews>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct EntryNews {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) entries: Vec<EntryRecord>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(super) large: Vec<Vec<u8>>,
+    #[prost(bool, tag = "3")]
+    pub(super) confirm: bool,
+}
+
+/// With a value, unless it was deleted (then `value` is absent) or expired.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct EntryRecord {
+    #[prost(string, tag = "1")]
+    pub(super) key: String,
+    #[prost(fixed64, tag = "2")]
+    pub(super) timestamp: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) origin: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub(super) value: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub(super) content_type: Option<Vec<u8>>,
+    #[prost(uint64, tag = "6")]
+    pub(super) ttl_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Span {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) lo: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) hi: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Given {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) next: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PartOf {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) name: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub(super) offset: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Part {
+    #[prost(message, optional, tag = "1")]
+    pub(super) of: Option<PartOf>,
+    #[prost(uint32, tag = "2")]
+    pub(super) total: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) bytes: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Contact {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) id: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub(super) at_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -29,8 +29,8 @@ pub(crate) enum Said {
 
 pub(crate) const ANN: NodeId = NodeId(u128::from_be_bytes([0xaa; 16]));
 pub(crate) const BO: NodeId = NodeId(u128::from_be_bytes([0xbb; 16]));
-const CY: NodeId = NodeId(u128::from_be_bytes([0xcc; 16]));
-const ANNS_RUN: RunId = RunId(u128::from_be_bytes([0xa0; 16]));
+pub(crate) const CY: NodeId = NodeId(u128::from_be_bytes([0xcc; 16]));
+pub(crate) const ANNS_RUN: RunId = RunId(u128::from_be_bytes([0xa0; 16]));
 const COOKIE: u64 = 0xc00c_1ec0_0c1e_c00c;
 const PUBLISHED: Timestamp = Timestamp(0x0190_0000_0000_0001);
 
@@ -54,6 +54,7 @@ pub(crate) fn messages() -> Vec<Message> {
         reconciliation(),
         crash(),
         streams(),
+        crate::sharing::messages(),
     ]
     .into_iter()
     .flatten()
@@ -312,7 +313,11 @@ fn streams() -> Vec<Message> {
     ]
 }
 
-fn packet(name: &'static str, story: &'static str, fill: impl FnOnce(&mut Packet)) -> Message {
+pub(crate) fn packet(
+    name: &'static str,
+    story: &'static str,
+    fill: impl FnOnce(&mut Packet),
+) -> Message {
     let mut packet = Packet::new(ANN);
     fill(&mut packet);
     Message {

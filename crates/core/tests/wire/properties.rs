@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::messages::{ANN, BO, Said, cluster, messages, named};
+use crate::sharing::{any_news, any_sharing};
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::wire::{
     Beacon, Body, Confirm, DecodeError, Greeting, ITEMS_MAX, MemberInfo, MemberRecord, Packet,
@@ -170,48 +171,65 @@ fn any_packet() -> impl Strategy<Value = Packet> {
             Purpose::Bulk,
             Purpose::Goodbye,
             Purpose::Detour,
+            Purpose::Exchange,
         ])),
     );
-    (probing, gossip, reconciliation, crash).prop_map(|(probing, gossip, reconciliation, crash)| {
-        let (((from, brief), digest, echo), (ping, ack, nack), (relay, challenge, seen), greeting) =
-            probing;
-        let (rumors, ids, pull, confirmed) = gossip;
-        let (ranges, wanted, items, large_events) = reconciliation;
-        let (confirm, report, forgotten, stream) = crash;
-        Packet {
-            // A brief packet says half of an id, so only half can come back.
-            from: if brief {
-                NodeId(from.0 >> 64 << 64)
-            } else {
-                from
-            },
-            brief,
-            digest,
-            echo,
-            ping,
-            ack,
-            nack,
-            relay,
-            challenge,
-            greeting,
-            seen,
-            rumors,
-            ids,
-            pull,
-            confirmed,
-            member_ranges: ranges.0,
-            event_ranges: ranges.1,
-            want_members: wanted.0,
-            want_events: wanted.1,
-            members: items.0,
-            events: items.1,
-            large_events,
-            confirm,
-            report,
-            forgotten,
-            stream,
-        }
-    })
+    let parts = (
+        probing,
+        gossip,
+        reconciliation,
+        crash,
+        any_sharing(),
+        vec(any_range(), 0..4),
+    );
+    parts.prop_map(
+        |(probing, gossip, reconciliation, crash, sharing, entry_ranges)| {
+            let (
+                ((from, brief), digest, echo),
+                (ping, ack, nack),
+                (relay, challenge, seen),
+                greeting,
+            ) = probing;
+            let (rumors, ids, pull, confirmed) = gossip;
+            let (ranges, wanted, items, large_events) = reconciliation;
+            let (confirm, report, forgotten, stream) = crash;
+            Packet {
+                // A brief packet says half of an id, so only half can come back.
+                from: if brief {
+                    NodeId(from.0 >> 64 << 64)
+                } else {
+                    from
+                },
+                brief,
+                digest,
+                echo,
+                ping,
+                ack,
+                nack,
+                relay,
+                challenge,
+                greeting,
+                seen,
+                rumors,
+                ids,
+                pull,
+                confirmed,
+                member_ranges: ranges.0,
+                event_ranges: ranges.1,
+                want_members: wanted.0,
+                want_events: wanted.1,
+                members: items.0,
+                events: items.1,
+                large_events,
+                confirm,
+                report,
+                forgotten,
+                stream,
+                entry_ranges,
+                ..sharing
+            }
+        },
+    )
 }
 
 fn any_beacon() -> impl Strategy<Value = Beacon> {
@@ -241,6 +259,7 @@ fn any_rumor() -> impl Strategy<Value = Rumor> {
         any_subject().prop_map(Body::Left),
         any_subject().prop_map(Body::Forget),
         any_event().prop_map(Body::Event),
+        any_news().prop_map(Body::Entries),
     ];
     (any_id(), any_run(), any_counter(), body).prop_map(|(origin, run, counter, body)| {
         // Of some things only the one concerned speaks.

@@ -30,6 +30,15 @@ struct Body {
     incarnation: u64,
     known: Vec<KnownLine>,
     forgotten: Vec<String>,
+    /// Since shared entries: when they were exchanged with whom.
+    #[serde(default)]
+    contacts: Vec<ContactLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ContactLine {
+    id: String,
+    at_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +60,14 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
             })
             .collect(),
         forgotten: state.forgotten.iter().map(NodeId::to_string).collect(),
+        contacts: state
+            .contacts
+            .iter()
+            .map(|(id, at_ms)| ContactLine {
+                id: id.to_string(),
+                at_ms: *at_ms,
+            })
+            .collect(),
     };
     let json = serde_json::to_string(&body).expect("strings and numbers are always JSON");
     let checksum = blake3::hash(json.as_bytes());
@@ -95,6 +112,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<State, FormatError> {
             .iter()
             .map(|id| parse(id, "forgotten id"))
             .collect::<Result<_, _>>()?,
+        contacts: body
+            .contacts
+            .iter()
+            .map(|line| Ok((parse(&line.id, "contact id")?, line.at_ms)))
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -122,6 +144,7 @@ mod tests {
                 address: "[fd00::7]:7781".parse().unwrap(),
             }],
             forgotten: vec![NodeId(u128::MAX)],
+            contacts: vec![(NodeId(5), 1_790_000_000_000)],
         }
     }
 

@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dui_core::{Incarnation, Known, NodeId};
 
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) known: Vec<Known>,
     /// Ids that an operator removed for good.
     pub(crate) forgotten: Vec<NodeId>,
+    /// When shared entries were exchanged with whom.
+    pub(crate) contacts: Vec<(NodeId, u64)>,
 }
 
 /// Why a data directory cannot be used. It was not changed.
@@ -104,6 +107,20 @@ pub enum StorageError {
         /// What does not fit.
         what: String,
     },
+    /// Damaged entries.
+    #[error(
+        "{} is damaged at byte {offset} ({what}): restore the data directory from a backup, or move \
+         its directory entries away, and the node takes all entries from its peers; what it alone \
+         held is lost", file.display()
+    )]
+    Entries {
+        /// The file.
+        file: PathBuf,
+        /// Where it begins.
+        offset: u64,
+        /// What does not fit.
+        what: &'static str,
+    },
     /// Anything else.
     #[error("cannot use data directory {}: {source}; choose another with --data-dir", dir.display())]
     Io {
@@ -118,8 +135,9 @@ pub enum StorageError {
 #[derive(Debug)]
 pub(crate) struct Store {
     dir: PathBuf,
-    /// Unlocked by the kernel when this process ends, however it ends.
-    _lock: File,
+    /// Unlocked by the kernel when nobody holds it any more, and when this
+    /// process ends, however it ends.
+    lock: Arc<File>,
 }
 
 impl Store {
@@ -138,10 +156,20 @@ impl Store {
         let lock = lock(dir)?;
         let store = Self {
             dir: dir.to_owned(),
-            _lock: lock,
+            lock: Arc::new(lock),
         };
         let state = read(dir)?;
         Ok((store, state))
+    }
+
+    /// Where it is.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What keeps others out as long as it is held.
+    pub(crate) fn lock(&self) -> Arc<File> {
+        self.lock.clone()
     }
 
     /// Replaces what is kept; durable on return.
@@ -175,7 +203,7 @@ impl Store {
 }
 
 impl StorageError {
-    fn of(dir: &Path, source: io::Error) -> Self {
+    pub(crate) fn of(dir: &Path, source: io::Error) -> Self {
         let dir = dir.to_owned();
         match source.kind() {
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { dir },
@@ -274,6 +302,7 @@ mod tests {
                 address: "127.0.0.1:7782".parse().unwrap(),
             }],
             forgotten: vec![NodeId(9)],
+            contacts: Vec::new(),
         }
     }
 

@@ -119,6 +119,7 @@ impl Disk {
             incarnation: record.incarnation,
             known: record.known.clone(),
             forgotten: record.forgotten.clone(),
+            contacts: record.contacts.clone(),
         };
         let store = self.store.clone();
         let result = tokio::task::spawn_blocking(move || store.save(&state))
@@ -158,6 +159,7 @@ mod tests {
             incarnation: Incarnation(incarnation),
             known: vec![],
             forgotten: vec![],
+            contacts: vec![],
             urgent,
         }
     }

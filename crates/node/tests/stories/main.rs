@@ -5,4 +5,5 @@
 mod bad_input;
 mod cluster;
 mod examples;
+mod shared;
 mod town;

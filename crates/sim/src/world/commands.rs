@@ -40,8 +40,12 @@ impl World {
         }
         host.on = true;
         host.life += 1;
+        let mut shared = host.shared.clone();
         let (known, forgotten) = match record {
-            Some(record) => (record.known, record.forgotten),
+            Some(record) => {
+                shared.contacts = record.contacts;
+                (record.known, record.forgotten)
+            }
             None => (Vec::new(), Vec::new()),
         };
         let config = Config {
@@ -59,9 +63,12 @@ impl World {
             probe_interval,
             #[cfg(feature = "bugs")]
             bug: self.bug,
+            shared,
         };
         let addresses = host.joins.clone();
-        host.process = Some(Process::new(Peer::tuned(config, &tuning, now, seed)));
+        let mut peer = Peer::tuned(config, &tuning, now, seed);
+        peer.load(now, host.disk.entries.values().cloned().collect());
+        host.process = Some(Process::new(peer));
         self.carry_out(place);
         if !addresses.is_empty() {
             self.deliver(place, Arrival::Candidates { addresses });

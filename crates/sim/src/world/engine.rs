@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use dui_core::{Event, Input, Mono, Now, Output, Peer};
 
-use super::{Happening, News, World};
+use super::{Deed, Happening, News, World};
+use crate::disk::SYNC;
 use crate::host::{Arrival, Pause, Place};
 use crate::queue::Ns;
 
@@ -63,6 +64,19 @@ impl World {
             Happening::GiveUpLeaving { to, life } => {
                 if self.lives(to, life) {
                     self.end_process(to, true);
+                }
+            }
+            Happening::Store {
+                to,
+                life,
+                batch,
+                entries,
+                removed,
+            } => {
+                // What was on its way when its process died did not get there.
+                if self.lives(to, life) {
+                    let stored = self.hosts[to].disk.store(entries, &removed);
+                    self.deliver(to, Arrival::Stored { batch, stored });
                 }
             }
         }
@@ -237,6 +251,14 @@ impl World {
                     self.handle(place, Input::StreamEnded { stream, how });
                 }
             }
+            Arrival::Stored { batch, stored } => {
+                let (batch, reason) = (*batch, "the disk is full".into());
+                let input = match stored {
+                    true => Input::Stored { batch },
+                    false => Input::StoreFailed { batch, reason },
+                };
+                self.handle(place, input);
+            }
             Arrival::Candidates { addresses } => {
                 let input = Input::Candidates {
                     provider: "static",
@@ -313,6 +335,30 @@ impl World {
             Output::Persist(record) => {
                 let again = self.hosts[place].disk.write(self.now, record);
                 self.plan_write(place, again);
+            }
+            Output::Store {
+                batch,
+                entries,
+                removed,
+            } => {
+                let life = self.hosts[place].life;
+                let store = Happening::Store {
+                    to: place,
+                    life,
+                    batch,
+                    entries,
+                    removed,
+                };
+                self.later(SYNC, store);
+            }
+            Output::Written { ticket, result } => {
+                let life = self.hosts[place].life;
+                self.deeds.push(Deed {
+                    place,
+                    life,
+                    ticket,
+                    result,
+                });
             }
             Output::WakeAt { at, why } => {
                 if let Some(process) = &mut self.hosts[place].process {

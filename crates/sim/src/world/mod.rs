@@ -15,7 +15,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Event, Keyring, Mono, NodeId, StreamId, Tuning};
+use dui_core::{
+    EndOfStream, Entry, Event, Keyring, Lost, Mono, NodeId, StreamId, Ticket, Tuning, Written,
+};
 
 use crate::dice::Dice;
 use crate::host::{Host, Place};
@@ -64,6 +66,19 @@ pub struct News {
     pub life: u32,
     /// What.
     pub event: Event,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// Where it was made.
+    pub place: Place,
+    /// By which process.
+    pub life: u32,
+    /// Which.
+    pub ticket: Ticket,
+    /// How it went.
+    pub result: Result<Written, Lost>,
 }
 
 /// What was sent and what became of it, since the world began.
@@ -147,6 +162,13 @@ enum Happening {
         to: Place,
         life: u32,
     },
+    Store {
+        to: Place,
+        life: u32,
+        batch: u64,
+        entries: Vec<Entry>,
+        removed: Vec<Entry>,
+    },
 }
 
 /// A simulated world.
@@ -156,6 +178,8 @@ pub struct World {
     pub network: Network,
     /// What nodes told since this was last emptied, oldest first.
     pub news: Vec<News>,
+    /// What became of writes since this was last emptied, oldest first.
+    pub deeds: Vec<Deed>,
     /// `false`: no news is kept.
     pub keeps_news: bool,
     /// Every datagram delivered (from, to, bytes), if recording.
@@ -185,6 +209,7 @@ impl World {
         Self {
             network: Network::default(),
             news: Vec::new(),
+            deeds: Vec::new(),
             keeps_news: true,
             recorded: None,
             trace: Trace::none(),
@@ -275,6 +300,7 @@ impl World {
             clock: crate::clock::Clock::default(),
             disk: crate::disk::Disk::default(),
             joins: Vec::new(),
+            shared: dui_core::SharedConfig::default(),
             cost: Duration::ZERO,
             merge_cost: Duration::ZERO,
             on: true,

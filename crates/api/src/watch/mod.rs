@@ -5,6 +5,8 @@
 //! any other run, or when too much has happened since, the only honest
 //! answer is the present state: `reset`.
 
+mod present;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
-use dui_client::{Code, Forgotten, Problem};
+use dui_client::{Code, Forgotten, Problem, SharedChange};
 use dui_node::core::{Event, RunId};
 use dui_node::{EventStream, NodeEvent, Sequenced};
 use futures_util::{Stream, StreamExt, stream};
@@ -27,6 +29,7 @@ use crate::extract::{Query, switch};
 use crate::openapi::Always;
 use crate::refusal::Refusal;
 use crate::serve::Closing;
+use present::Present;
 
 /// A comment goes out after this much silence, so that both sides notice a
 /// connection that is gone, and no proxy takes it for idle.
@@ -36,9 +39,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WatchQuery {
-    /// Changes of members. Without any parameter everything is watched.
+    /// Changes of members. Without any parameter members and user events are
+    /// watched.
     #[param(value_type = Option<bool>)]
     members: Option<String>,
+    /// Changes of shared entries: those whose keys begin with this, or all
+    /// when it has no value.
+    #[param(example = "config/")]
+    shared: Option<String>,
     /// User events: those of this name, or all when it has no value.
     #[param(example = "deploy")]
     events: Option<String>,
@@ -53,6 +61,11 @@ pub(crate) struct WatchQuery {
 /// whenever the stream cannot go on without a gap. `leaving` is the last
 /// event before the node ends the stream. Kinds that a client does not know
 /// are to be skipped.
+///
+/// `shared_changed` carries what happened to a shared entry, and the entry.
+/// With `shared`, `reset` comes first, too, then the present entries as if
+/// each were put now, changes among them where they belong, and `complete`:
+/// whoever has applied all since `reset` holds what the node holds.
 ///
 /// Each change has an id. A client that sends the last one in
 /// `Last-Event-ID` gets what followed it, exactly, if the same process still
@@ -89,6 +102,7 @@ pub(crate) async fn watch(
         app,
         run,
         events,
+        present: None,
         closing: closing.map(|Extension(closing)| closing),
         filter,
         over: false,
@@ -116,15 +130,19 @@ struct Filter {
     events: bool,
     /// Only user events of this name.
     name: Option<String>,
+    /// Shared entries whose keys begin so.
+    shared: Option<String>,
 }
 
 impl Filter {
     fn new(query: WatchQuery) -> Result<Self, Refusal> {
-        let everything = query.members.is_none() && query.events.is_none();
+        let everything =
+            query.members.is_none() && query.events.is_none() && query.shared.is_none();
         Ok(Self {
             members: switch("members", query.members.as_deref())? || everything,
             events: query.events.is_some() || everything,
             name: query.events.filter(|name| !name.is_empty()),
+            shared: query.shared,
         })
     }
 
@@ -164,7 +182,7 @@ impl Start {
     fn after(&self, filter: &Filter) -> Option<u64> {
         const NEVER_KEPT: u64 = u64::MAX;
         match self {
-            Self::Fresh if !filter.members => None,
+            Self::Fresh if !filter.members && filter.shared.is_none() => None,
             Self::Fresh | Self::Elsewhere => Some(NEVER_KEPT),
             Self::After(sequence) => Some(*sequence),
         }
@@ -176,6 +194,8 @@ struct Feed {
     app: App,
     run: RunId,
     events: EventStream,
+    /// The entries that are yet to be told after a reset.
+    present: Option<Present>,
     closing: Option<Closing>,
     filter: Filter,
     over: bool,
@@ -186,30 +206,75 @@ impl Feed {
     /// The next message; `None` at the end.
     async fn next(&mut self) -> Option<Message> {
         while !self.over {
+            if let Some(message) = self.next_present().await? {
+                return Some(message);
+            }
             let event = tokio::select! {
                 event = self.events.next() => event,
                 () = end_of_server(&mut self.closing) => None,
             };
             let Some(Sequenced {
-                sequence, event, ..
+                sequence,
+                at_ms,
+                event,
             }) = event
             else {
                 return Some(self.goodbye());
             };
-            let id = format!("{}-{sequence}", self.run);
             match event {
                 NodeEvent::Core(event) => {
-                    if let Some(message) = render(&self.filter, event) {
-                        return Some(message.id(id));
+                    if let Some(message) = render(&self.filter, event, at_ms) {
+                        return Some(self.placed(message, sequence));
                     }
                 }
-                NodeEvent::Reset => return Some(self.reset().await?.id(id)),
+                NodeEvent::Reset => {
+                    let reset = self.reset().await?;
+                    self.present = self.filter.shared.is_some().then(Present::default);
+                    return Some(match self.present {
+                        None => self.placed(reset, sequence),
+                        // Who breaks off before all is told has to begin anew.
+                        Some(_) => reset.id(format!("{}-present", self.run)),
+                    });
+                }
                 NodeEvent::Leaving => return Some(self.goodbye()),
                 // Of no interest to clients of this version.
                 _ => {}
             }
         }
         None
+    }
+
+    /// The next message of the present; `Some(None)`: an event comes first, or
+    /// there is nothing to tell. `None`: the node does not answer, the stream
+    /// breaks off, and the client comes again.
+    async fn next_present(&mut self) -> Option<Option<Message>> {
+        let (Some(present), Some(prefix)) = (&mut self.present, &self.filter.shared) else {
+            return Some(None);
+        };
+        if present.is_exhausted() {
+            tokio::select! {
+                read = present.read(&self.app, prefix) => read?,
+                () = end_of_server(&mut self.closing) => return Some(Some(self.goodbye())),
+            }
+        }
+        if self.events.position() < present.sequence {
+            return Some(None);
+        }
+        if let Some(change) = present.next() {
+            return Some(message("shared_changed", &change));
+        }
+        self.present = None;
+        let complete = Message::default().event("complete").data("{}");
+        Some(Some(self.placed(complete, self.events.position())))
+    }
+
+    /// The message with its place, from which a client can go on; without one
+    /// as long as it does not know all that came before.
+    fn placed(&self, message: Message, sequence: u64) -> Message {
+        match self.present {
+            None => message.id(format!("{}-{sequence}", self.run)),
+            Some(_) => message,
+        }
     }
 
     /// The present state, which may be newer than the place in the order that
@@ -234,8 +299,17 @@ async fn end_of_server(closing: &mut Option<Closing>) {
 }
 
 /// The event as a message; `None` when nobody asked for it.
-fn render(filter: &Filter, event: Event) -> Option<Message> {
+fn render(filter: &Filter, event: Event, at_ms: u64) -> Option<Message> {
     let (kind, member) = match event {
+        Event::SharedChanged { change, entry } => {
+            let prefix = filter.shared.as_deref()?;
+            let wanted = entry.key().starts_with(prefix);
+            let change = wanted.then(|| SharedChange {
+                change: convert::change(change),
+                entry: convert::entry(&entry, at_ms),
+            });
+            return message("shared_changed", &change?);
+        }
         Event::User(event) => {
             let wanted = filter.wants_user_event(&event.name);
             return message("user_event", &wanted.then(|| convert::user_event(event))?);
@@ -272,6 +346,7 @@ mod tests {
         let query = WatchQuery {
             members: members.map(Into::into),
             events: events.map(Into::into),
+            shared: None,
         };
         Filter::new(query).unwrap()
     }
@@ -325,8 +400,8 @@ mod tests {
                 payload: Vec::new(),
             })
         };
-        assert!(render(&filter(None, Some("deploy")), event()).is_some());
-        assert!(render(&filter(None, Some("other")), event()).is_none());
-        assert!(render(&filter(Some(""), None), event()).is_none());
+        assert!(render(&filter(None, Some("deploy")), event(), 0).is_some());
+        assert!(render(&filter(None, Some("other")), event(), 0).is_none());
+        assert!(render(&filter(Some(""), None), event(), 0).is_none());
     }
 }

@@ -1,0 +1,252 @@
+//! Shared entries through the binary: what was acknowledged is there, whatever happens to the process.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::town::{Node, Town, dui, eventually, output, stderr, stdout};
+
+#[test]
+fn any_bytes_come_back_as_they_went_in() {
+    let town = Town::new("bytes");
+    let ann = town.start("ann", &[]);
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &bytes).unwrap();
+    let path = file.path().to_str().unwrap();
+    let put = ann.ask(&["put", "a/../b", "--file", path, "--content-type", "image/x"]);
+    assert!(put.status.success(), "{}", stderr(&put));
+    assert_eq!(ann.ask(&["get", "a/../b"]).stdout, bytes);
+
+    let mut from_stdin = dui()
+        .args(["put", "stdin", "-", "--addr", &ann.field("client")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    from_stdin
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"\0\xff\n")
+        .unwrap();
+    assert!(from_stdin.wait().unwrap().success());
+    assert_eq!(ann.ask(&["get", "stdin"]).stdout, b"\0\xff\n");
+
+    let entry: Value =
+        serde_json::from_slice(&ann.ask(&["get", "a/../b", "--json"]).stdout).unwrap();
+    assert_eq!(entry["content_type"], "image/x");
+}
+
+#[test]
+fn entries_are_listed_deleted_and_missed_with_a_reason() {
+    let town = Town::new("list");
+    let ann = town.start("ann", &[]);
+    for key in ["app/one", "app/two", "other"] {
+        assert!(ann.ask(&["put", key, "-1", "--ttl", "1h"]).status.success());
+    }
+    let listed = stdout(&ann.ask(&["list", "app/"]));
+    assert!(
+        listed.contains("app/one") && !listed.contains("other"),
+        "{listed}"
+    );
+    let lines = stdout(&ann.ask(&["list", "--json", "--limit", "2"]));
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+
+    let deleted = ann.ask(&["delete", "app/one", "--json"]);
+    let deleted: Value = serde_json::from_slice(&deleted.stdout).unwrap();
+    assert_eq!(deleted["acked"], 1);
+    for missing in [["get", "app/one"], ["delete", "app/one"]] {
+        let answer = ann.ask(&missing);
+        assert_eq!(answer.status.code(), Some(1));
+        assert!(stderr(&answer).contains("'app/one'"), "{}", stderr(&answer));
+    }
+    let late = ann.ask(&["put", "a", "1", "--ack", "2", "--timeout", "50ms"]);
+    assert_eq!(late.status.code(), Some(1));
+    assert!(
+        stderr(&late).contains("the write stays"),
+        "{}",
+        stderr(&late)
+    );
+}
+
+/// Writes as fast as it can until told to stop; gives what was acknowledged
+/// of each key, which counts up, and what was asked for and not answered.
+fn write_numbers(address: &str, from: u64, stop: &AtomicBool) -> (u64, u64) {
+    let (mut acknowledged, mut next) = (from, from);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = dui_client::Client::new(address).unwrap();
+        while !stop.load(Ordering::Relaxed) {
+            next += 1;
+            let text = next.to_string();
+            match client
+                .put("counter", text, &dui_client::WriteOptions::default())
+                .await
+            {
+                Ok(_) => acknowledged = next,
+                Err(_) => break,
+            }
+        }
+    });
+    (acknowledged, next)
+}
+
+#[test]
+fn a_node_killed_at_any_moment_keeps_all_that_it_acknowledged() {
+    let town = Town::new("kill");
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let (mut acknowledged, mut asked) = (0, 0);
+    let mut kills = 0;
+    let end = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < end {
+        let mut ann = town.start("ann", &["--data-dir", data]);
+        let found = ann.ask(&["get", "counter"]);
+        let found: u64 = stdout(&found).parse().unwrap_or(0);
+        assert!(
+            (acknowledged..=asked).contains(&found),
+            "found {found} after {kills} kills; acknowledged {acknowledged}, asked for {asked}"
+        );
+        let address = ann.field("client");
+        let stop = AtomicBool::new(false);
+        // A moment that differs from round to round, in the middle of writes.
+        let moment = Duration::from_micros(20_000 + 7_919 * (kills % 29));
+        (acknowledged, asked) = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| write_numbers(&address, found, &stop));
+            std::thread::sleep(moment);
+            ann.signal(Signal::SIGKILL);
+            stop.store(true, Ordering::Relaxed);
+            writer.join().unwrap()
+        });
+        ann.ends();
+        kills += 1;
+    }
+    assert!(
+        kills >= 8 && acknowledged > 20,
+        "{kills} kills, {acknowledged} writes"
+    );
+}
+
+/// A node whose data directory is a file system of 2 MiB that it alone sees.
+fn node_on_a_small_disk(town: &Town, mount: &Path) -> Node {
+    let run = town.run(&["--name", "ann", "--data-dir", mount.to_str().unwrap()]);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    command.arg(format!(
+        "mount -t tmpfs -o size=2m none {} && exec \"$0\" \"$@\"",
+        mount.display()
+    ));
+    command.arg(run.get_program()).args(run.get_args());
+    for (name, value) in run.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Node::start(&mut command)
+}
+
+#[test]
+fn a_full_disk_refuses_writes_keeps_what_is_there_and_recovers() {
+    let town = Town::new("full");
+    let directory = tempfile::tempdir().unwrap();
+    let ann = node_on_a_small_disk(&town, directory.path());
+    // The directory as that process sees it.
+    let seen = format!("/proc/{}/root{}", ann.pid(), directory.path().display());
+    let ballast = format!("{seen}/ballast");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), vec![b'x'; 100_000]).unwrap();
+    let put = |key: &str| ann.ask(&["put", key, "--file", file.path().to_str().unwrap()]);
+    assert!(put("kept").status.success());
+    // Whatever is left is taken, until nothing more goes in.
+    let mut filling = std::fs::File::create(&ballast).unwrap();
+    while filling.write_all(&[0; 4_096]).is_ok() {}
+
+    let mut refused = None;
+    for number in 0..30 {
+        let answer = put(&format!("more/{number}"));
+        if !answer.status.success() {
+            refused = Some((number, stderr(&answer)));
+            break;
+        }
+    }
+    let (stored, reason) = refused.expect("the disk is full");
+    assert!(reason.contains("free some space"), "{reason}");
+    ann.says("entries_not_stored", |line| {
+        line["remedy"] == "free some space"
+    });
+    // What was refused has not happened, what was acknowledged has.
+    let missing = ann.ask(&["get", &format!("more/{stored}")]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(ann.ask(&["get", "kept"]).stdout.len(), 100_000);
+
+    drop(filling);
+    std::fs::remove_file(&ballast).unwrap();
+    eventually("there is room again", || {
+        put("again").status.success().then_some(())
+    });
+    ann.says("entries_stored", |_| true);
+}
+
+#[test]
+fn a_damaged_directory_is_named_and_its_node_does_not_start() {
+    let town = Town::new("damaged");
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let mut ann = town.start("ann", &["--data-dir", data]);
+    for value in ["1", "2", "3"] {
+        assert!(ann.ask(&["put", "a", value]).status.success());
+    }
+    ann.signal(Signal::SIGKILL);
+    ann.ends();
+    let file = directory.path().join("entries/log-0000000001");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[80] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let run = output(&mut town.run(&["--data-dir", data]));
+    assert_eq!(run.status.code(), Some(78));
+    let said = stderr(&run);
+    assert!(
+        said.contains("log-0000000001") && said.contains("at byte 56"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_watch_shows_what_is_there_and_what_changes() {
+    let town = Town::new("follow");
+    let ann = town.start("ann", &[]);
+    assert!(ann.ask(&["put", "app/one", "1"]).status.success());
+    let mut watch = dui()
+        .args([
+            "watch",
+            "--shared",
+            "app/",
+            "--json",
+            "--addr",
+            &ann.field("client"),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut events = lines.map(|line| -> Value { serde_json::from_str(&line.unwrap()).unwrap() });
+    for event in ["reset", "shared_changed", "complete"] {
+        assert_eq!(events.next().unwrap()["event"], event);
+    }
+    assert!(ann.ask(&["delete", "app/one"]).status.success());
+    let deleted = events.next().unwrap();
+    assert_eq!(deleted["data"]["change"], "deleted");
+    assert_eq!(deleted["data"]["entry"]["key"], "app/one");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
