@@ -10,9 +10,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: run test install fuzz shows fmt clippy unit network docs tools static image
+.PHONY: run test install fuzz shows fmt clippy unit network docker docs tools static image
 
 FUZZ_SECONDS ?= 60
+STATIC_TARGET := x86_64-unknown-linux-gnu
+# Entropy comes from the system call: an empty root has no /dev/urandom.
+STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
 	find-10 vanish partition sick-host reject sealed docker image
 
@@ -23,7 +26,7 @@ install:
 	@cargo install --locked --path crates/cli
 
 # In the order in which a mistake is cheapest to hear of.
-test: tools fmt clippy unit network docs
+test: tools fmt clippy unit network docker docs
 
 fmt:
 	@cargo fmt --all --check
@@ -40,6 +43,14 @@ network:
 	@cargo build --quiet -p dui-cli
 	@python3 tests/network/stories.py
 
+# Containers, with a static binary of the profile of tests: thin LTO would cost
+# more than the stories do, and what they tell does not depend on it.
+docker:
+	@out="$${CARGO_TARGET_DIR:-target}/$(STATIC_TARGET)/debug"; \
+	RUSTFLAGS='$(STATIC_FLAGS)' cargo build --quiet --target $(STATIC_TARGET) -p dui-cli; \
+	strip -o "$$out/dui-stripped" "$$out/dui"; \
+	python3 tests/docker/stories.py "$$out/dui-stripped"
+
 docs:
 	@cargo test --quiet --workspace --doc
 	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
@@ -48,14 +59,12 @@ docs:
 tools:
 	@xtask/tools
 
-# Its entropy comes from the system call: an empty root has no /dev/urandom.
 static:
-	@RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"' \
-		cargo build --release --target x86_64-unknown-linux-gnu -p dui-cli
+	@RUSTFLAGS='$(STATIC_FLAGS)' cargo build --release --target $(STATIC_TARGET) -p dui-cli
 
 image: static
 	@out="$${CARGO_TARGET_DIR:-target}"; mkdir -p "$$out/image"; \
-	cp "$$out/x86_64-unknown-linux-gnu/release/dui" "$$out/image/dui"; \
+	cp "$$out/$(STATIC_TARGET)/release/dui" "$$out/image/dui"; \
 	docker build --quiet --tag dui --file deploy/docker/Dockerfile "$$out/image"
 
 fuzz:

@@ -10,7 +10,8 @@ nothing. No host has a default route, as a cable between two laptops has none.
     cluster.start_all("--discovery", "multicast")
     net.partition(hosts[:5], hosts[5:]); net.heal()
 
-What is cut is cut at the bridge, by nftables: ARP too, as with a cable.
+What is cut is cut at the bridge, by nftables: ARP too, as with a cable. What
+is late, out of order or doubled is so by `Host.worsen`, a relay in the cable.
 """
 
 import ctypes
@@ -47,18 +48,13 @@ class Host:
     """
 
     def __init__(self, show, number, ipv4=True, ipv6=False, mtu=1500, bridge=BRIDGE, net=77):
-        self.show, self.number = show, number
-        self.port = f"{bridge}p{number}"
+        self.show, self.number, self.bridge = show, number, bridge
         self.ip = f"10.{net}.0.{number}" if ipv4 else None
         self.ip6 = f"fd77::{number:x}" if ipv6 else None
         # Ends with the show, and the namespace with it.
         self.keeper = show.spawn(["/usr/bin/unshare", "--net", "sleep", "infinity"])
         self._wait_for_namespace()
-        inside = f"{bridge}h{number}"
-        sh("ip", "link", "add", self.port, "type", "veth", "peer", "name", inside)
-        sh("ip", "link", "set", inside, "netns", self.keeper.pid)
-        sh("ip", "link", "set", self.port, "master", bridge, "up")
-        self.sh("ip", "link", "set", inside, "name", "eth0")
+        self.port = self._cable(bridge, "eth0")
         self.sh("ip", "link", "set", "lo", "up")
         self.sh("ip", "link", "set", "eth0", "mtu", mtu, "up")
         if self.ip:
@@ -101,6 +97,36 @@ class Host:
     def plug(self):
         sh("ip", "link", "set", self.port, "up")
 
+    def worsen(self, delay_ms=0, jitter_ms=0, reorder=0, duplicate=0, seed=None):
+        """Puts a relay into the cable, both ways, for good; see `relay`."""
+        near, far = f"{self.port}n", f"{self.port}f"
+        # port ─ relay ─ far ─ near, and near is what the bridge has now.
+        sh("ip", "link", "set", self.port, "nomaster", "addrgenmode", "none")
+        sh("ip", "link", "add", near, "type", "veth", "peer", "name", far)
+        sh("ip", "link", "set", far, "addrgenmode", "none", "up")
+        sh("ip", "link", "set", near, "master", self.bridge, "up")
+        script = pathlib.Path(__file__).with_name("relay.py")
+        self.relay = self.show.spawn(["/usr/bin/env", "python3", script, self.port, far,
+                                      self.number if seed is None else seed, delay_ms, jitter_ms,
+                                      reorder, duplicate], self.show.dir / f"{near}.log")
+        self.port = near
+
+    def second_cable(self, bridge, address):
+        """A cable to another bridge; this host passes on what is for somebody else."""
+        self._cable(bridge, "eth1")
+        self.sh("ip", "link", "set", "eth1", "up")
+        self.sh("ip", "address", "add", address, "dev", "eth1")
+        self.sh("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.icmp_ratelimit=0")
+
+    def _cable(self, bridge, name):
+        """A veth pair from a bridge to this host; the bridge's end."""
+        port, inside = f"{bridge}p{self.number}", f"{bridge}h{self.number}"
+        sh("ip", "link", "add", port, "type", "veth", "peer", "name", inside)
+        sh("ip", "link", "set", inside, "netns", self.keeper.pid)
+        sh("ip", "link", "set", port, "master", bridge, "up")
+        self.sh("ip", "link", "set", inside, "name", name)
+        return port
+
     def _wait_for_namespace(self):
         mine = os.readlink("/proc/self/ns/net")
         deadline = time.monotonic() + 5
@@ -129,20 +155,24 @@ class HostNode(Node):
         home = os.open("/proc/self/ns/net", os.O_RDONLY)
         there = os.open(f"/proc/{self.host.keeper.pid}/ns/net", os.O_RDONLY)
         try:
-            _enter(there)
+            enter(there)
             return super()._request(method, path, body)
         finally:
-            _enter(home)
+            enter(home)
             os.close(home)
             os.close(there)
 
 
 class HostCluster(Cluster):
-    """One node in each host, called `label` and its number; `wrap` turns its command into another."""
+    """One node in each host, called `label` and its number; `wrap` turns its command into another.
 
-    def __init__(self, show, hosts, wrap=lambda argv: argv, label="h", **options):
+    It binds the address of its host, unless `bind` says another place.
+    """
+
+    def __init__(self, show, hosts, wrap=lambda argv: argv, label="h", bind=None, **options):
         super().__init__(show, **options)
         self.hosts = hosts
+        self.bind = bind
         self.label = label
         self.wrap = wrap
 
@@ -151,7 +181,7 @@ class HostCluster(Cluster):
         host = host or self.hosts[len(self.all)]
         slot = host.number if slot is None else slot
         argv = [self.show.binary, "run", "--log-format", "json", "--role", "worker",
-                "--bind", host.address, "--name", f"{self.label}{slot:02}"]
+                "--bind", self.bind or host.address, "--name", f"{self.label}{slot:02}"]
         if self.name:
             argv += ["--cluster", self.name]
         argv += ["--key-file", self.key] if self.key else ["--insecure"]
@@ -184,6 +214,17 @@ def hosts(show, count, bridge=BRIDGE, **options):
     """A network with so many hosts."""
     network(bridge)
     return [Host(show, number, bridge=bridge, **options) for number in range(1, count + 1)]
+
+
+def wait_for(what, condition, timeout_s):
+    """Waits until `condition()` is true, and returns its value."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise lab.FellShort(f"not within {timeout_s} s: {what}")
 
 
 def partition(one, other, table="part"):
@@ -270,7 +311,8 @@ def whole(frame):
     return frame[:place] + (~total & 0xFFFF).to_bytes(2, "big") + frame[place + 2 :]
 
 
-def _enter(fd):
+def enter(fd):
+    """Moves this process to another network namespace."""
     if _libc.setns(fd, NEW_NET) != 0:
         raise lab.CannotRun(f"setns: {os.strerror(ctypes.get_errno())}")
 

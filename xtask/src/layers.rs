@@ -23,6 +23,7 @@ const CRATES: &[(&str, &[&str])] = &[
 /// Modules of core that know nothing of membership, gossip, discovery or entries.
 const FOUNDATION: &[&str] = &[
     "types",
+    "tuning",
     "clock",
     "id",
     "wire",

@@ -34,14 +34,14 @@ mod serve;
 mod watch;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dui_node::Handle;
 use tokio::sync::Semaphore;
 
 pub use routes::{client_router, health_router};
-pub use serve::serve;
+pub use serve::{serve, serve_moving};
 
 /// Most streams open at once on one node. Each costs a connection and a few
 /// kilobytes; a dashboard needs one.
@@ -64,7 +64,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct App {
     handle: Handle,
-    settings: Settings,
+    settings: Arc<Mutex<Settings>>,
     /// One permit for each stream that may still be opened.
     watchers: Arc<Semaphore>,
     /// Set once work should go elsewhere, before the node itself leaves.
@@ -76,10 +76,21 @@ impl App {
     pub fn new(handle: Handle, settings: Settings) -> Self {
         Self {
             handle,
-            settings,
+            settings: Arc::new(Mutex::new(settings)),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             draining: Arc::default(),
         }
+    }
+
+    /// The ports listen elsewhere from now on: shown in `/v1/self`.
+    pub fn moved(&self, client_address: SocketAddr, health_address: SocketAddr) {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.client_address = client_address;
+        settings.health_address = health_address;
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Is no longer ready from now on, and goes on serving: load balancers

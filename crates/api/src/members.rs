@@ -24,7 +24,7 @@ type Answer<T> = Result<Json<T>, Refusal>;
 )]
 pub(crate) async fn this(State(app): State<App>) -> Answer<SelfInfo> {
     let this = ask(app.handle.this()).await?;
-    Ok(Json(convert::this(&this, &app.settings)))
+    Ok(Json(convert::this(&this, &app.settings())))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -18,7 +18,7 @@ use crate::{App, events, guard, health, members, openapi, watch};
 /// Serve it with [`serve`](crate::serve()): it has to know the peer's address,
 /// and refuses every request without one unless the settings are open.
 pub fn client_router(app: App) -> Router {
-    let open = app.settings.open;
+    let open = app.settings().open;
     let router = Router::from(client_routes()).with_state(app);
     with_fallbacks(router)
         .layer(DefaultBodyLimit::max(PAYLOAD_BYTES_MAX))

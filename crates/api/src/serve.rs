@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Requests in flight and streams get this long once the end has come.
@@ -56,6 +56,19 @@ impl Closing {
 /// get 2 s to finish, and whatever is left is cut off. When this returns (or
 /// is dropped), no task of the server is left.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    let (_stays, moves) = mpsc::channel(1);
+    serve_moving(listener, moves, router, shutdown).await;
+}
+
+/// As [`serve`], at every listener that `moves` brings instead of the one
+/// before: for a node that follows its address. Connections and requests that
+/// came by an earlier one go on.
+pub async fn serve_moving(
+    mut listener: TcpListener,
+    mut moves: mpsc::Receiver<TcpListener>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let (close, closing) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -63,6 +76,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
+            Some(next) = moves.recv() => listener = next,
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, peer)) => {
                     connections.spawn(connection(stream, peer, router.clone(), Closing(closing.clone())));
@@ -172,6 +186,53 @@ mod tests {
         busy.client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("done"), "{answer}");
         busy.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_moves_serves_at_its_new_place_and_finishes_what_it_began() {
+        let [old, new] = [
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        ];
+        let at = [old.local_addr().unwrap(), new.local_addr().unwrap()];
+        let answer = Arc::new(Notify::new());
+        let arrived = Arc::new(Notify::new());
+        let route = {
+            let (answer, arrived) = (answer.clone(), arrived.clone());
+            get(move || async move {
+                arrived.notify_one();
+                answer.notified().await;
+                "done"
+            })
+        };
+        let router = Router::new()
+            .route("/slow", route)
+            .route("/", get(|| async { "here" }));
+        let (moves, moved) = mpsc::channel(1);
+        let server = tokio::spawn(serve_moving(old, moved, router, std::future::pending()));
+        let ask = async |address, path: &str| {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            client
+        };
+        let mut slow = ask(at[0], "/slow").await;
+        arrived.notified().await;
+        moves.send(new).await.unwrap();
+        let mut answers = [String::new(), String::new()];
+        let mut quick = ask(at[1], "/").await;
+        quick.read_to_string(&mut answers[0]).await.unwrap();
+        assert!(
+            TcpStream::connect(at[0]).await.is_err(),
+            "the old place is closed"
+        );
+        answer.notify_one();
+        slow.read_to_string(&mut answers[1]).await.unwrap();
+        assert!(
+            answers[0].ends_with("here") && answers[1].ends_with("done"),
+            "{answers:?}"
+        );
+        server.abort();
     }
 
     #[tokio::test]

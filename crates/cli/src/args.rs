@@ -4,6 +4,7 @@
 //! in [`crate::settings`].
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -11,6 +12,7 @@ use dui_client::MemberState;
 use dui_node::core::ClusterName;
 
 use crate::settings::Flags;
+use crate::sim::{Constant, Delay, Percent, Scheme};
 
 /// Turns processes into a cluster.
 ///
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Forget(ForgetArgs),
     /// Asks whether the node is well: exit 0 if it is, 1 if not.
     Health(HealthArgs),
+    /// Tries sizes and timings in a simulator: thousands of nodes in virtual time.
+    Sim(SimArgs),
     /// Cluster keys.
     Keys(KeysArgs),
     /// Prints a completion script for a shell.
@@ -207,6 +211,66 @@ pub(crate) enum KeysCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+}
+
+/// What happens: all nodes start at once and join through the first, events
+/// are published, nothing happens for a while, members are killed and leave
+/// one after another, and newcomers join.
+#[derive(Debug, Args)]
+pub(crate) struct SimArgs {
+    /// How many nodes start at once.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=16_384))]
+    pub(crate) nodes: u32,
+    /// They know one another from the start: no boot, and thousands are up soon.
+    #[arg(long)]
+    pub(crate) acquainted: bool,
+    /// Whose protocol: dui's, or a model of memberlist with its LAN defaults,
+    /// of which only events and deaths are simulated.
+    #[arg(long, value_enum, default_value_t = Scheme::Dui)]
+    pub(crate) scheme: Scheme,
+    /// Packets lost, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = Percent::default())]
+    pub(crate) loss: Percent,
+    /// One-way delay: one for all packets, or anything between two.
+    #[arg(long, value_name = "TIME[..TIME]", default_value = "1ms")]
+    pub(crate) latency: Delay,
+    /// Events published, one after another.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) events: u32,
+    /// How long nothing happens.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::sim::time)]
+    pub(crate) idle: Duration,
+    /// Members killed, one after another.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) kill: u32,
+    /// Members that leave, one after another.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) leave: u32,
+    /// Newcomers that join at once, at the end.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) join: u32,
+    /// Nodes whose machine is overloaded: they stop for 2 to 10 s, or starve,
+    /// again and again. They are neither killed nor leave.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) stalled: u32,
+    /// Who is killed vanishes with its host: no ICMP, no end of a stream tells.
+    #[arg(long)]
+    pub(crate) no_evidence: bool,
+    /// Packets are not sealed, as in a cluster without a key.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Decides all chance: the same seed gives the same figures.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Runs a node with other constants than it has; may be repeated. See docs/tuning.md.
+    #[arg(long, value_name = "CONSTANT=VALUE", value_parser = crate::sim::constant)]
+    pub(crate) set: Vec<Constant>,
+    /// Writes the distributions as a plot.
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) out: Option<PathBuf>,
+    /// Prints the figures as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[cfg(test)]

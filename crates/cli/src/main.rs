@@ -8,15 +8,16 @@ mod ask;
 mod duration;
 mod failure;
 mod keys;
+mod listeners;
 mod log;
 mod moment;
 mod pages;
-mod place;
 mod plan;
 mod run;
 mod screen;
 mod settings;
 mod signals;
+mod sim;
 mod table;
 mod up;
 
@@ -58,6 +59,7 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Leave(args) => ask::leave(args).await,
         Command::Forget(args) => ask::forget(args).await,
         Command::Health(args) => ask::health(args).await,
+        Command::Sim(args) => sim::sim(&args),
         Command::Keys(args) => generate(args.command),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),

@@ -1,29 +1,35 @@
 //! Plan: what the settings mean on this machine, as options of a node.
 
 use dui_node::core::Keyring;
-use dui_node::{Options, Port, Provider};
+use dui_node::{Options, Place, Port, Provider};
 
-use crate::place::{self, Candidate};
-use crate::settings::{Place, PortNumber, Settings, Sourced};
+use crate::settings::{Bound, PortNumber, Settings, Sourced, Told};
 
 /// The options that `settings` ask for.
 ///
+/// `pod_ip`: what Kubernetes passes by its downward API, if anything.
+///
 /// # Errors
-/// When an interface or `auto` does not settle an address.
+/// When that is no address, and it matters.
 pub(crate) fn options(
     settings: &Settings,
     keys: Keyring,
-    here: &[Candidate],
+    pod_ip: Option<&str>,
 ) -> Result<Options, String> {
-    let named = |flag: &'static str| move |problem: String| format!("{flag}: {problem}");
-    let bind = place::resolve(&settings.bind.value, here).map_err(named("--bind"))?;
-    let advertise = match &settings.advertise.value {
-        Some(place) => Some(place::resolve(place, here).map_err(named("--advertise"))?),
-        // Bound to every address, others still have to be told a single one.
-        None if bind.is_unspecified() => {
-            let only = place::resolve(&Place::Auto, here);
-            Some(only.map_err(named("--advertise is needed with this --bind"))?)
-        }
+    let Bound(bind) = settings.bind.value.clone();
+    let advertise = settings.advertise.value.clone().map(|Told(place)| place);
+    let said = matches!(&bind, Place::Address(ip) if !ip.is_unspecified())
+        || matches!(bind, Place::Named(_));
+    let pod_ip = match pod_ip.filter(|text| !text.is_empty()) {
+        // It belongs to whoever started us, and is no setting of ours: looked
+        // at only where the address is left open.
+        Some(_) if said && advertise.is_none() => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            format!(
+                "POD_IP: '{text}' is no IP address: pass status.podIP (fieldRef), or name the \
+                 address with --bind"
+            )
+        })?),
         None => None,
     };
     Ok(Options {
@@ -32,6 +38,7 @@ pub(crate) fn options(
         role: settings.role.value,
         bind,
         advertise,
+        pod_ip,
         peer_port: port(&settings.peer_port),
         discovery_port: Port {
             number: settings.discovery_port.value.0.get(),
@@ -72,12 +79,16 @@ mod tests {
     use crate::settings::{Flags, load};
 
     fn planned(variables: &[(&str, &str)]) -> Result<Options, String> {
+        with_pod_ip(variables, None)
+    }
+
+    fn with_pod_ip(variables: &[(&str, &str)], pod_ip: Option<&str>) -> Result<Options, String> {
         let variable = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, text)| text.to_string())
         };
         let loaded = load(&Flags::default(), &variable, None).unwrap();
-        options(&loaded.settings, Keyring::default(), &[])
+        options(&loaded.settings, Keyring::default(), pod_ip)
     }
 
     #[test]
@@ -111,8 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn bound_to_everything_without_a_plausible_address_asks_for_one() {
-        let problem = planned(&[("DUI_BIND", "0.0.0.0")]).unwrap_err();
-        assert!(problem.starts_with("--advertise is needed"), "{problem}");
+    fn a_pod_ip_that_is_no_address_is_refused_where_it_matters() {
+        for bind in ["auto", "0.0.0.0"] {
+            let with = |text| with_pod_ip(&[("DUI_BIND", bind)], Some(text));
+            let problem = with("$(POD_IP)").unwrap_err();
+            assert!(problem.contains("$(POD_IP)") && problem.contains("status.podIP"));
+            assert_eq!(with("10.0.0.7").unwrap().pod_ip, "10.0.0.7".parse().ok());
+            assert_eq!(with("").unwrap().pod_ip, None);
+        }
+        assert_eq!(with_pod_ip(&[], Some("junk")).unwrap().pod_ip, None);
     }
 }

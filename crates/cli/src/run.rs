@@ -4,25 +4,25 @@
 //! API, and `ready` when all of them accept. At the end: no longer ready,
 //! drain, say goodbye while streams and requests finish, close.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dui_node::core::Keyring;
-use dui_node::{Handle, LeaveOutcome, Node, Options, Port, Provider, bind_tcp};
+use dui_node::{Handle, LeaveOutcome, Location, Node, Options, Port, Provider};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::RunArgs;
 use crate::failure::{CONFIG, FAILED, Failure};
+use crate::listeners::{self, Listeners, Mover};
 use crate::log::{ALWAYS, Log};
 use crate::screen::Screen;
-use crate::settings::{Loaded, LogFormat, Settings, load, print};
+use crate::settings::{Loaded, LogFormat, Settings, load, print, print_location};
 use crate::signals::{Asked, QUIT, Signals};
-use crate::{keys, place, plan};
+use crate::{keys, plan};
 
 /// Runs a node until it is told to stop; the exit code.
 pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
@@ -34,7 +34,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let loaded = loaded(&args)?;
     let (keys, warning) = keyring(&loaded)?;
     if args.print_config {
-        Screen::stdout().print(&print(&loaded, &keys))?;
+        let mut page = print(&loaded, &keys);
+        page.push_str(&print_location(&locate(&loaded.settings, keys).await));
+        Screen::stdout().print(&page)?;
         return Ok(0);
     }
     let settings = &loaded.settings;
@@ -96,31 +98,36 @@ struct Running {
     /// Servers of the client port; they end when `close` says so.
     clients: JoinSet<()>,
     close: watch::Sender<bool>,
-    /// Servers of the health port; they answer until the very end.
+    /// Servers of the health port, which answer until the very end, and whoever
+    /// moves the ports after the node.
     _health: JoinSet<()>,
 }
 
 impl Running {
     async fn start(settings: &Settings, keys: Keyring) -> Result<Self, String> {
-        let here = place::candidates()?;
-        let options = plan::options(settings, keys, &here)?;
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        options.check().map_err(|error| text(&error))?;
-        let (bind, open) = (options.bind, options.insecure);
+        let options = planned(settings, keys)?;
+        let location = options.locate().await.map_err(|error| text(&error))?;
+        for reason in location.skipped() {
+            tracing::warn!(
+                target: "dui", event = "address_rule_skipped", reason,
+                address = %location.advertise(), instead = location.reason(),
+            );
+        }
+        let (bind, open) = (location.bind(), options.insecure);
         let clients = listen("client", bind, plan::port(&settings.client_port))?;
         let probes = listen("health", bind, plan::port(&settings.health_port))?;
         let (cluster, discovery) = (options.cluster.clone(), describe(&options));
         let peer_port = options.peer_port;
-        let node = Node::start(options).await.map_err(|error| text(&error))?;
+        let node = Node::start_at(location, options).map_err(|error| text(&error))?;
         tell_move("peer", peer_port, node.peer_address());
         let handle = node.handle();
         let this = handle.this().await.map_err(|error| text(&error))?;
 
-        let address = |listeners: &[TcpListener]| listeners[0].local_addr();
         let api = dui_api::Settings {
             open,
-            client_address: address(&clients).map_err(|error| text(&error))?,
-            health_address: address(&probes).map_err(|error| text(&error))?,
+            client_address: clients.address,
+            health_address: probes.address,
         };
         let app = dui_api::App::new(handle.clone(), api);
         let (close, closing) = watch::channel(false);
@@ -132,24 +139,40 @@ impl Running {
             close,
             _health: JoinSet::new(),
         };
-        for listener in clients {
+        let (client, moved_clients) = Mover::of(&clients);
+        let (health, moved_probes) = Mover::of(&probes);
+        let closed = || {
             let mut closing = closing.clone();
-            let closed = async move {
+            async move {
                 // An error: the sender is gone, and with it the node.
                 let _ = closing.wait_for(|closing| *closing).await;
-            };
-            let router = dui_api::client_router(app.clone());
-            running
-                .clients
-                .spawn(dui_api::serve(listener, router, closed));
+            }
+        };
+        let (router, first) = (dui_api::client_router(app.clone()), clients.first);
+        if let Some(home) = clients.home {
+            let serving = dui_api::serve(home, router.clone(), closed());
+            running.clients.spawn(serving);
         }
-        for listener in probes {
-            let router = dui_api::health_router(app.clone());
-            let never = std::future::pending();
+        let serving = dui_api::serve_moving(first, moved_clients, router, closed());
+        running.clients.spawn(serving);
+
+        let (router, first, never) = (
+            dui_api::health_router(app.clone()),
+            probes.first,
+            std::future::pending,
+        );
+        if let Some(home) = probes.home {
             running
                 ._health
-                .spawn(dui_api::serve(listener, router, never));
+                .spawn(dui_api::serve(home, router.clone(), never()));
         }
+        let serving = dui_api::serve_moving(first, moved_probes, router, never());
+        running._health.spawn(serving);
+        let bound = running.node.bound();
+        let moved = move |client, health| app.moved(client, health);
+        running
+            ._health
+            .spawn(listeners::follow(bound, client, health, moved));
         tracing::info!(
             target: ALWAYS, event = "ready", member = %this.member.name, id = %this.member.id,
             address = %running.node.peer_address(), client = %api.client_address,
@@ -221,6 +244,18 @@ impl Running {
     }
 }
 
+/// The options that the settings ask for.
+fn planned(settings: &Settings, keys: Keyring) -> Result<Options, String> {
+    let pod_ip = std::env::var_os("POD_IP").map(|text| text.to_string_lossy().into_owned());
+    plan::options(settings, keys, pod_ip.as_deref())
+}
+
+/// Where a node would be now.
+async fn locate(settings: &Settings, keys: Keyring) -> Result<Location, String> {
+    let options = planned(settings, keys)?;
+    options.locate().await.map_err(|error| error.to_string())
+}
+
 /// Takes over what may change while a node runs: the log level.
 fn reload(args: &RunArgs, log: &Log) {
     match loaded(args) {
@@ -235,24 +270,10 @@ fn reload(args: &RunArgs, log: &Log) {
     }
 }
 
-/// Listeners of a port at `bind`, and on this host's own loopback when `bind`
-/// is somewhere else: there `dui leave` and a health check need no address.
-fn listen(what: &str, bind: IpAddr, port: Port) -> Result<Vec<TcpListener>, String> {
-    let open = |ip, port| -> Result<TcpListener, String> {
-        let listener = bind_tcp(ip, port).map_err(|error| error.to_string())?;
-        TcpListener::from_std(listener).map_err(|error| error.to_string())
-    };
-    let first = open(bind, port)?;
-    let bound: SocketAddr = first.local_addr().map_err(|error| error.to_string())?;
-    tell_move(what, port, bound);
-    if bind.is_loopback() || bind.is_unspecified() {
-        return Ok(vec![first]);
-    }
-    let same = Port {
-        number: bound.port(),
-        asked: true,
-    };
-    Ok(vec![first, open(Ipv4Addr::LOCALHOST.into(), same)?])
+fn listen(what: &'static str, bind: IpAddr, port: Port) -> Result<Listeners, String> {
+    let listeners = Listeners::open(what, bind, port)?;
+    tell_move(what, port, listeners.address);
+    Ok(listeners)
 }
 
 /// Whoever looks for a port where it usually is finds in the log where it went.

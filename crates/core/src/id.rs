@@ -5,8 +5,11 @@
 //! the same id (a copied data directory) and scopes the [`MessageCounter`],
 //! which starts anew with each run.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// 128 random bits that name a node for as long as its data directory lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,16 +159,81 @@ fn check_name(what: &'static str, text: &str) -> Result<(), NameError> {
     }
 }
 
+/// Text of a name. Nearly all are short, and a node keeps one of each member:
+/// those lie in place instead of in an allocation of their own.
+#[derive(Clone)]
+enum Label {
+    Short { len: u8, bytes: [u8; SHORT_BYTES] },
+    Long(Arc<str>),
+}
+
+/// As many as make a label no larger than a `String`.
+const SHORT_BYTES: usize = 22;
+
+impl Label {
+    fn new(text: &str) -> Self {
+        let mut bytes = [0; SHORT_BYTES];
+        match bytes.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text.as_bytes());
+                let len = text.len() as u8;
+                Self::Short { len, bytes }
+            }
+            None => Self::Long(text.into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Short { len, bytes } => std::str::from_utf8(&bytes[..usize::from(*len)])
+                .expect("a label is made of a whole text"),
+            Self::Long(text) => text,
+        }
+    }
+}
+
+impl PartialEq for Label {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Label {}
+
+impl PartialOrd for Label {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Label {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Label {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
 macro_rules! checked_name {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        pub struct $type(Box<str>);
+        pub struct $type(Label);
 
         impl $type {
             /// The name as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
@@ -174,13 +242,13 @@ macro_rules! checked_name {
 
             fn from_str(text: &str) -> Result<Self, NameError> {
                 check_name($what, text)?;
-                Ok(Self(text.into()))
+                Ok(Self(Label::new(text)))
             }
         }
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
     };
@@ -224,6 +292,23 @@ mod tests {
         assert_eq!(NodeId::from_slice(&id.to_bytes()), Some(id));
         assert!("+b".parse::<NodeId>().is_err());
         assert!(format!("+{:031x}", 7).parse::<NodeId>().is_err());
+    }
+
+    #[test]
+    fn a_name_reads_the_same_whether_it_is_short_or_long() {
+        let names: Vec<String> = (1..=NAME_BYTES_MAX).map(|len| "n".repeat(len)).collect();
+        let parsed: Vec<NodeName> = names
+            .iter()
+            .map(|name| name.parse().expect("a name"))
+            .collect();
+        assert!(
+            names
+                .iter()
+                .zip(&parsed)
+                .all(|(name, read)| name == read.as_str())
+        );
+        assert!(parsed.is_sorted() && parsed[21] != parsed[22]);
+        assert_eq!(size_of::<NodeName>(), size_of::<String>());
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
-//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `entry`, `types` ←
+//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `entry`, `tuning`, `types` ←
 //! `membership`, `gossip`, `discovery`, `entries` ← `peer`. The four in the
 //! middle never import one another; `peer` composes them.
 
@@ -26,6 +26,7 @@ mod membership;
 pub mod peer;
 pub mod reconcile;
 pub mod seal;
+mod tuning;
 mod types;
 pub mod wire;
 
@@ -41,3 +42,4 @@ pub use peer::{
     Known, Member, MemberState, Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role,
     SelfInfo, StreamId, Timer, UserEvent, Why, WhyEntry,
 };
+pub use tuning::Tuning;

@@ -228,6 +228,14 @@ pub enum Input<'a> {
         /// Peer addresses; the node's own one is ignored.
         addresses: Vec<SocketAddr>,
     },
+    /// The node has another peer address from now on: the shell has moved its
+    /// sockets there, and closes every stream that the core closes. The
+    /// incarnation rises, and all are told. At the same address (the shell moved
+    /// behind a translation) only the streams start anew.
+    Readdressed {
+        /// The new one, as others are to be told.
+        address: SocketAddr,
+    },
     /// [`Peer::slept`](crate::Peer::slept) said so: fresh entropy, because a
     /// machine resumed from a snapshot would draw the same numbers again.
     Thawed {
@@ -651,6 +659,8 @@ counters! {
     rumors_originated: "Rumors originated.",
     rumors_new: "Rumors received that were new.",
     rumors_duplicate: "Rumors received again.",
+    rumors_sent: "Rumors sent in full.",
+    rumor_ids_sent: "Ids of rumors sent, for those who lack them to pull.",
     rumors_pulled: "Rumors pulled after a digest showed them missing.",
     probes_sent: "Probes sent.",
     probes_failed: "Probes without an answer.",

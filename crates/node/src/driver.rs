@@ -7,7 +7,6 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use dui_core::{Fatal, Input};
 use tokio::io::Ready;
@@ -19,9 +18,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock;
 use crate::discovery::Find;
 use crate::handle::Request;
-use crate::interfaces::Watch;
+use crate::location::follow::{Follower, News};
+use crate::moving::{Home, Moving};
 use crate::shell::Shell;
-use crate::streams::{Listener, StreamEvent};
+use crate::streams::StreamEvent;
 use crate::udp::{self, PeerSocket, Readiness};
 
 /// Packets of one kind handled before others get their turn.
@@ -31,12 +31,11 @@ const BATCH_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) shell: Shell,
-    pub(crate) udp: Arc<PeerSocket>,
-    pub(crate) listener: Listener,
+    pub(crate) home: Home,
     pub(crate) stream_events: mpsc::Receiver<StreamEvent>,
     pub(crate) requests: mpsc::Receiver<Request>,
-    /// `None` where the kernel does not tell of changes.
-    pub(crate) interfaces: Option<Watch>,
+    /// `None` on loopback, where nothing changes.
+    pub(crate) follower: Option<Follower>,
     /// Resolves when the node is to stop, or its owner is gone.
     pub(crate) stop: oneshot::Receiver<()>,
 }
@@ -48,7 +47,8 @@ enum Wake<'a> {
     Accepted((TcpStream, SocketAddr)),
     Stream(StreamEvent),
     Request(Request),
-    NetworkChanged,
+    Network(News),
+    Move,
     Timer,
     Stop,
 }
@@ -59,16 +59,16 @@ impl Driver {
     pub(crate) async fn run(self) -> Option<Fatal> {
         let Self {
             mut shell,
-            udp,
-            mut listener,
+            mut home,
             mut stream_events,
             mut requests,
-            interfaces,
+            mut follower,
             mut stop,
         } = self;
         let mut buffer = udp::receive_buffer();
         let timer = sleep_until(Instant::now());
         tokio::pin!(timer);
+        let mut moving = Moving::default();
         // What the timer was set for: resetting it costs more than comparing.
         let mut armed_for = None;
 
@@ -84,17 +84,18 @@ impl Driver {
                 // be judged while its answer lies in our socket.
                 biased;
                 _ = &mut stop => Wake::Stop,
-                ready = udp.ready() => Wake::Packets(ready),
+                ready = home.udp.ready() => Wake::Packets(ready),
                 find = shell.discovery.next(&mut buffer) => Wake::Found(find),
-                accepted = listener.accept() => Wake::Accepted(accepted),
+                accepted = home.listener.accept() => Wake::Accepted(accepted),
                 Some(event) = stream_events.recv() => Wake::Stream(event),
                 Some(request) = requests.recv() => Wake::Request(request),
-                () = changed(&interfaces) => Wake::NetworkChanged,
+                news = news_of(&mut follower) => Wake::Network(news),
+                () = moving.due() => Wake::Move,
                 () = &mut timer => Wake::Timer,
             };
             match wake {
                 Wake::Packets(Ok(ready)) => {
-                    take_packets(&mut shell, &udp, ready, &mut buffer).await;
+                    take_packets(&mut shell, &home.udp, ready, &mut buffer).await;
                 }
                 // The runtime shuts down, and the sockets with it.
                 Wake::Packets(Err(_)) | Wake::Stop => break,
@@ -106,7 +107,19 @@ impl Driver {
                 }
                 Wake::Stream(event) => take_stream_event(&mut shell, event).await,
                 Wake::Request(request) => shell.serve(request).await,
-                Wake::NetworkChanged => shell.discovery.network_changed(),
+                Wake::Network(news) => {
+                    if let Some(location) = news.location {
+                        moving.want(location);
+                    }
+                    // A move looks at the network anew by itself.
+                    let moved = moving.go(&mut home, &mut shell, &mut buffer).await;
+                    if news.network && !moved {
+                        shell.discovery.network_changed();
+                    }
+                }
+                Wake::Move => {
+                    moving.go(&mut home, &mut shell, &mut buffer).await;
+                }
                 // It was set for something that is due, which is done below.
                 Wake::Timer => armed_for = None,
             }
@@ -116,10 +129,10 @@ impl Driver {
     }
 }
 
-/// The next change of an interface; never where nobody tells.
-async fn changed(interfaces: &Option<Watch>) {
-    match interfaces {
-        Some(watch) => watch.changed().await,
+/// The next news of the network; never where there are none.
+async fn news_of(follower: &mut Option<Follower>) -> News {
+    match follower {
+        Some(follower) => follower.next().await,
         None => pending().await,
     }
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::place::Place;
 use crate::storage::StorageError;
 
 /// Why a node did not start.
@@ -22,14 +23,16 @@ pub enum StartError {
         /// The address bound or advertised beyond loopback.
         address: IpAddr,
     },
-    /// Bound to every address, so there is no single one to tell others.
+    /// No rule says which address to use.
     #[error(
-        "bound to {bind}, which is every address of this host: pass --advertise with the one that \
-         other nodes reach"
+        "bound to {bind}, this node does not know which address to use: {why}; name one with \
+         --bind, or with --advertise where others reach it at another"
     )]
-    AdvertiseMissing {
-        /// The unspecified address.
-        bind: IpAddr,
+    AddressUnsettled {
+        /// What was asked for.
+        bind: Place,
+        /// What is missing or ambiguous, and the addresses there are.
+        why: String,
     },
     /// An address that no peer can send to.
     #[error(

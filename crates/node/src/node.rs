@@ -1,14 +1,13 @@
 //! Node: from options to a running driver, and the way to stop it.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use dui_core::{Config, Fatal, Incarnation, NodeId, Peer, RunId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::binding::Binding;
 use crate::clock;
 use crate::discovery::Discovery;
 use crate::driver::Driver;
@@ -16,13 +15,14 @@ use crate::error::StartError;
 use crate::handle::Handle;
 use crate::history::History;
 use crate::interfaces::Watch;
+use crate::location::follow::Follower;
+use crate::location::{Location, Rules};
+use crate::moving::Home;
 use crate::names;
 use crate::options::Options;
-use crate::ports;
 use crate::shell::Shell;
 use crate::storage::{State, Store, Writer};
-use crate::streams::{Listener, Security, Streams};
-use crate::udp::PeerSocket;
+use crate::streams::{Security, Streams};
 
 /// Questions of handles that wait for a busy driver; more wait at the handle.
 const REQUESTS_MAX: usize = 64;
@@ -32,7 +32,7 @@ const REQUESTS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Node {
     handle: Handle,
-    peer_address: SocketAddr,
+    bound: watch::Receiver<SocketAddr>,
     stop: oneshot::Sender<()>,
     driver: JoinHandle<Option<Fatal>>,
     /// What the driver came to, once it has stopped.
@@ -50,15 +50,22 @@ impl Node {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
         }
-        let binding = Binding::of(&options)?;
-        let (udp, listener) = ports::bind_peer(binding.bind, options.peer_port)?;
-        let peer_address = local_address(&udp)?;
-        let socket = |source| StartError::Socket {
-            address: peer_address,
-            source,
-        };
-        let udp = Arc::new(PeerSocket::new(udp).map_err(socket)?);
-        let listener = Listener::new(listener).map_err(socket)?;
+        let location = options.locate().await?;
+        Self::start_at(location, options)
+    }
+
+    /// As [`Node::start`], where [`Options::locate`] has said it should be.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start_at(location: Location, options: Options) -> Result<Node, StartError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(StartError::NoRuntime);
+        }
+        let rules = Rules::of(&options);
+        rules.check(&location)?;
+        let home = Home::open(location.clone(), options.peer_port)?;
+        let bound = home.bound();
         let (state, store) = remember(options.data_dir.as_deref())?;
         let id = state.id;
 
@@ -71,9 +78,9 @@ impl Node {
             id,
             run: RunId(clock::fresh_u128().map_err(StartError::Entropy)?),
             incarnation: state.incarnation,
-            address: SocketAddr::new(binding.advertise, peer_address.port()),
+            address: home.advertised(),
             keys: options.keys,
-            known: state.known,
+            known: state.known.clone(),
             forgotten: state.forgotten,
             probe_interval: options.probe_interval,
             shared: dui_core::SharedConfig {
@@ -84,39 +91,37 @@ impl Node {
         let seed = clock::entropy().map_err(StartError::Entropy)?;
         let peer = Peer::new(config, clock::now(), seed);
 
-        // Bound to every address, the advertised one tells the interface.
-        let interface = if binding.bind.is_unspecified() {
-            binding.advertise
-        } else {
-            binding.bind
-        };
+        let interface = location.interface();
         let discovery_port = options.discovery_port.number;
         let discovery = Discovery::start(&options.discovery, interface, discovery_port);
         let board = discovery.board();
-        let (streams, stream_events) = Streams::new(binding.bind, security);
+        let (streams, stream_events) = Streams::new(location.bind(), security);
         let history = Arc::new(History::default());
         let (asks, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopping) = oneshot::channel();
+        let shell = Shell::new(
+            peer,
+            home.udp.clone(),
+            streams,
+            discovery,
+            store.map(|store| Writer::start(store, id)),
+            history.clone(),
+            options.leave_timeout,
+        );
+        shell.know(&state.known);
         let driver = Driver {
-            shell: Shell::new(
-                peer,
-                udp.clone(),
-                streams,
-                discovery,
-                store.map(|store| Writer::start(store, id)),
-                history.clone(),
-                options.leave_timeout,
-            ),
-            udp,
-            listener,
+            // Nothing changes on loopback.
+            follower: (!interface.is_loopback())
+                .then(|| Follower::start(rules, location, watch_network(), shell.known())),
+            shell,
+            home,
             stream_events,
             requests,
-            interfaces: watch_network(interface),
             stop: stopping,
         };
         Ok(Node {
             handle: Handle::new(asks, history, board),
-            peer_address,
+            bound,
             stop,
             driver: tokio::spawn(driver.run()),
             outcome: None,
@@ -130,7 +135,14 @@ impl Node {
 
     /// The bound peer address (UDP and TCP share the number).
     pub fn peer_address(&self) -> SocketAddr {
-        self.peer_address
+        *self.bound.borrow()
+    }
+
+    /// [`Node::peer_address`], now and after every move: a node that is bound
+    /// to an interface, or by [`Place::Auto`](crate::Place::Auto), follows its
+    /// address, and sockets beside its own may want to.
+    pub fn bound(&self) -> watch::Receiver<SocketAddr> {
+        self.bound.clone()
     }
 
     /// Resolves when the driver has stopped by itself: `Some(fatal)` when the
@@ -164,16 +176,13 @@ impl Node {
     }
 }
 
-/// Nothing changes on loopback.
-fn watch_network(interface: IpAddr) -> Option<Watch> {
-    if interface.is_loopback() {
-        return None;
-    }
+/// What the kernel tells of changes.
+fn watch_network() -> Option<Watch> {
     let watch = Watch::new();
     if let Err(error) = &watch {
         tracing::warn!(
             target: "dui", event = "network_not_watched", %error,
-            remedy = "an interface that comes back is used again within a minute",
+            remedy = "a change of the network is noticed within a minute",
         );
     }
     watch.ok()
@@ -208,13 +217,6 @@ fn remember(dir: Option<&Path>) -> Result<(State, Option<Store>), StartError> {
         store.save_at_start(&state)?;
     }
     Ok((state, store))
-}
-
-fn local_address(udp: &UdpSocket) -> Result<SocketAddr, StartError> {
-    udp.local_addr().map_err(|source| StartError::Socket {
-        address: SocketAddr::from(([0, 0, 0, 0], 0)),
-        source,
-    })
 }
 
 #[cfg(test)]

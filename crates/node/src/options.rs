@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use dui_core::{ClusterName, Keyring, NodeName, Role};
 
+use crate::place::Place;
+
 /// A port and whether somebody asked for exactly this one: a taken port that
 /// nobody asked for moves to the next free one on loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,10 +142,14 @@ pub struct Options {
     pub name: Option<NodeName>,
     /// Default manager.
     pub role: Role,
-    /// Address of all sockets. Default 127.0.0.1.
-    pub bind: IpAddr,
-    /// Told to others instead of the bound address.
-    pub advertise: Option<IpAddr>,
+    /// Address of all sockets. Default 127.0.0.1. An interface and `Auto` are
+    /// followed when their address changes, a literal address never.
+    pub bind: Place,
+    /// Told to others instead of the bound address. Followed as `bind` is.
+    pub advertise: Option<Place>,
+    /// What an orchestrator says this node's address is (Kubernetes: status.podIP).
+    /// Used where `bind` and `advertise` leave it open, if this machine has it.
+    pub pod_ip: Option<IpAddr>,
     /// UDP and TCP. Default 7781.
     pub peer_port: Port,
     /// UDP, shared by every node of a host. Default 7791.
@@ -172,8 +178,9 @@ impl Default for Options {
             cluster: "dui".parse().expect("the default cluster name is valid"),
             name: None,
             role: Role::default(),
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: Place::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             advertise: None,
+            pod_ip: None,
             peer_port: default(PEER_PORT),
             discovery_port: default(7791),
             discovery: vec![Provider::Multicast, Provider::Broadcast],

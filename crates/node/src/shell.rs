@@ -3,10 +3,15 @@
 //! The order is the contract: what is to be remembered urgently is durable
 //! before anything that the core decided after it leaves the node.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Event, Fatal, Input, MemberState, Mono, Output, Peer, StreamId};
+use tokio::sync::watch;
+
+use dui_core::{
+    EndOfStream, Event, Fatal, Input, Known, MemberState, Mono, Output, Peer, StreamId,
+};
 
 use crate::clock;
 use crate::discovery::Discovery;
@@ -18,6 +23,9 @@ use crate::storage::Writer;
 use crate::streams::Streams;
 use crate::udp::PeerSocket;
 
+/// Known peers that show the way to an address.
+const KNOWN_MAX: usize = 8;
+
 /// The core and everything that it decides about.
 #[derive(Debug)]
 pub(crate) struct Shell {
@@ -28,6 +36,8 @@ pub(crate) struct Shell {
     /// `None` without a data directory.
     storage: Option<Writer>,
     history: Arc<History>,
+    /// Where peers were last, latest first: shows the way when the node moves.
+    known: watch::Sender<Vec<SocketAddr>>,
     leave_timeout: Duration,
     leave: Leave,
     /// When the core wants to be called; `None` once it was.
@@ -57,6 +67,7 @@ impl Shell {
             discovery,
             storage,
             history,
+            known: watch::Sender::default(),
             leave_timeout,
             leave: Leave::default(),
             wake_at: None,
@@ -64,6 +75,24 @@ impl Shell {
             ended: Vec::new(),
             stored: None,
         }
+    }
+
+    /// Where peers were last, latest first.
+    pub(crate) fn known(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.known.subscribe()
+    }
+
+    /// These are where peers were last.
+    pub(crate) fn know(&self, peers: &[Known]) {
+        let latest = peers.iter().take(KNOWN_MAX);
+        self.known
+            .send_replace(latest.map(|peer| peer.address).collect());
+    }
+
+    /// Speaks from another socket and another address from now on.
+    pub(crate) fn use_socket(&mut self, udp: Arc<PeerSocket>, source: IpAddr) {
+        self.udp = udp;
+        self.streams.moved(source);
     }
 
     /// The earlier of the core's timer and our own.
@@ -172,6 +201,7 @@ impl Shell {
             }
             Output::StreamClose { stream } => self.streams.close(stream),
             Output::Persist(record) => {
+                self.know(&record.known);
                 if let Some(storage) = &mut self.storage {
                     storage.write(record).await;
                 }

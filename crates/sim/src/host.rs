@@ -62,6 +62,8 @@ pub struct Host {
     pub shared: SharedConfig,
     /// CPU time that each input costs.
     pub cost: Duration,
+    /// CPU time that each member costs that its node comes to know, besides.
+    pub merge_cost: Duration,
     /// Whether it has power.
     pub(crate) on: bool,
     /// Processes started here so far: names the present one.

@@ -18,6 +18,7 @@ mod disk;
 mod host;
 mod network;
 mod queue;
+pub mod scale;
 mod slab;
 mod town;
 mod trace;

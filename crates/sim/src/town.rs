@@ -140,6 +140,20 @@ impl Town {
         self
     }
 
+    /// Its host has another address from now on.
+    pub fn readdress(&mut self, name: &str, address: SocketAddr) -> &mut Self {
+        self.world.move_to(self.place(name), address);
+        self.listen();
+        self
+    }
+
+    /// The hosts of two exchange their addresses, both at once; a process that
+    /// is dead starts at the other's.
+    pub fn swap(&mut self, one: &str, other: &str) -> &mut Self {
+        let (a, b) = (self.address(one), self.address(other));
+        self.readdress(one, b).readdress(other, a)
+    }
+
     // --- the network ---
 
     /// Nothing goes from one to the other any more; the way back stays.
@@ -245,6 +259,12 @@ impl Town {
         let members = self.peer(viewer).members().into_iter();
         let alive = members.filter(|member| member.state == MemberState::Alive);
         alive.map(|member| member.name.to_string()).collect()
+    }
+
+    /// Where `viewer` believes `member` to live.
+    pub fn address_of(&self, viewer: &str, member: &str) -> Option<SocketAddr> {
+        let id = self.id(member);
+        self.peer(viewer).member(id).map(|member| member.address)
     }
 
     /// What `viewer` believes of `member`; `None`: not listed.

@@ -16,6 +16,7 @@ type Sink = Box<dyn FnMut(&str) + Send>;
 pub struct Trace {
     hasher: Option<blake3::Hasher>,
     text: Option<Sink>,
+    outputs: bool,
     line: String,
 }
 
@@ -29,7 +30,16 @@ impl Trace {
     pub fn hashed() -> Self {
         Self {
             hasher: Some(blake3::Hasher::new()),
+            outputs: true,
             ..Self::default()
+        }
+    }
+
+    /// The fingerprint of inputs alone, which costs half: outputs follow from them.
+    pub fn inputs() -> Self {
+        Self {
+            outputs: false,
+            ..Self::hashed()
         }
     }
 
@@ -77,6 +87,10 @@ impl Trace {
             let (secs, nanos) = (at / 1_000_000_000, at % 1_000_000_000);
             sink(&format!("{secs}.{nanos:09} {who} {}{size}", self.line));
         }
+    }
+
+    pub(crate) fn covers_outputs(&self) -> bool {
+        self.is_on() && self.outputs
     }
 
     pub(crate) fn is_on(&self) -> bool {

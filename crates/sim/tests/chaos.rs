@@ -63,7 +63,7 @@ fn mishap(town: &mut Town, fate: &mut Fate) {
     let one = fate.pick(&living).cloned();
     let other = fate.pick(&living).cloned();
     let gone = fate.pick(&dead).cloned();
-    match (fate.draw(12), one, other, gone) {
+    match (fate.draw(14), one, other, gone) {
         (0 | 1, Some(one), _, _) if living.len() > 2 => {
             town.kill(&one);
         }
@@ -97,6 +97,22 @@ fn mishap(town: &mut Town, fate: &mut Fate) {
             town.with(&one, Peer::leave);
             town.run(ms(fate.draw(500))).kill(&one);
         }
+        (11, Some(one), Some(other), _) if one != other => {
+            town.swap(&one, &other);
+        }
+        (11, Some(one), _, Some(gone)) => {
+            town.swap(&one, &gone);
+        }
+        (12, Some(one), ..) => {
+            let address = ([127, 9, 9, fate.draw(250) as u8], 7781).into();
+            // At once, or when everybody has missed it.
+            if fate.draw(2) == 0 {
+                town.partition(&[&one]).run(ms(fate.draw(12_000))).heal();
+            }
+            if town.world.at(address).is_none() {
+                town.readdress(&one, address);
+            }
+        }
         (_, Some(one), ..) => {
             let payload = vec![0; fate.draw(3_000) as usize];
             town.with(&one, |peer, now| peer.publish(now, "chaos", &payload))
@@ -111,16 +127,19 @@ fn recover(town: &mut Town) {
     town.lose_percent(0);
 }
 
-/// Every living node lists exactly the living nodes as alive, and all hold the same events.
+/// Every living node lists exactly the living nodes as alive, each where it is,
+/// and all hold the same events.
 fn all_agree(town: &Town) -> bool {
     let living: Vec<&str> = living(town);
     let expected: BTreeSet<&str> = living.iter().copied().collect();
     let mut events = BTreeSet::new();
     living.iter().all(|name| {
         let alive = town.alive(name);
+        let placed = |other: &&str| town.address_of(name, other) == Some(town.address(other));
         events.insert(format!("{:?}", town.peer(name).events()));
         alive.iter().map(String::as_str).collect::<BTreeSet<_>>() == expected
             && alive.len() == expected.len()
+            && living.iter().all(placed)
     }) && events.len() <= 1
 }
 

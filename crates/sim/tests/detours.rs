@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use dui_core::{Event, Input, Keyring, MemberState, Mono};
-use dui_sim::{Town, ms, secs};
+use dui_sim::{Town, key, ms, secs};
 
 const NAMES: [&str; 10] = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"];
 
@@ -172,4 +172,30 @@ fn mere_loss_makes_no_detour_for_long() {
     let before = town.now();
     town.run(ms(500));
     assert_eq!(doubts(&town, before), 0);
+}
+
+/// What packets could not prove meanwhile, streams do not prove either.
+#[test]
+fn a_newcomer_at_a_reused_address_is_believed_once_packets_get_through() {
+    let mut town = Town::new(9);
+    for name in ["ann", "bo", "cy", "old"] {
+        town.move_in_with(name, "town", key(7));
+    }
+    town.run(secs(3));
+    town.kill("old").run(secs(10));
+    town.block_udp("bo", "old").block_udp("old", "bo");
+    town.replace("old", "new");
+    let bo = town.id("bo");
+    let taken = town.until(secs(60), |town| town.peer("new").udp_blocked() == [bo]);
+    assert!(taken.is_some());
+    assert_eq!(
+        town.belief("bo", "new"),
+        None,
+        "that address has not answered"
+    );
+    town.heal();
+    let believed = town.until(secs(5), |town| {
+        town.belief("bo", "new") == Some(MemberState::Alive)
+    });
+    assert!(believed.is_some());
 }

@@ -17,8 +17,8 @@ use dui_node::PeerPlace;
 use dui_node::core::{ClusterName, NodeName, Role};
 
 pub(crate) use load::{Flags, Loaded, Source, load};
-pub(crate) use print::print;
-pub(crate) use value::{Discovery, LogFormat, LogLevel, Place, PortNumber, SharedPort};
+pub(crate) use print::{print, print_location};
+pub(crate) use value::{Bound, Discovery, LogFormat, LogLevel, PortNumber, SharedPort, Told};
 use value::{Shape, Value};
 
 /// One row of the table.
@@ -95,10 +95,10 @@ settings! {
         "manager: votes and may lead; worker: takes part in everything else.";
     "cluster" cluster: ClusterName = "dui", "NAME",
         "Nodes with the same cluster name and key find each other.";
-    "bind" bind: Place = "127.0.0.1", "ADDR",
-        "IP address, interface name, or auto (the only plausible address of this machine) for all sockets. Beyond loopback it takes a key.";
-    "advertise" advertise: Option<Place> = "", "ADDR",
-        "IP address or interface that others are told, where it differs from --bind.";
+    "bind" bind: Bound = "127.0.0.1", "ADDR",
+        "IP address, interface name, or auto (what the rules of --advertise choose) for all sockets. An interface and auto are followed when their address changes. Beyond loopback it takes a key.";
+    "advertise" advertise: Option<Told> = "", "ADDR",
+        "What others are told where it differs from --bind: IP address, interface, or host name. With --bind auto or every address, and none said here, it is POD_IP, or the own address behind a dns: name, or the one that the kernel uses toward a known peer, or the only plausible one.";
     "client-port" client_port: PortNumber = "7777", "PORT",
         "TCP port of the HTTP API. On loopback a taken port that was not asked for moves to the next free one.";
     "peer-port" peer_port: PortNumber = "7781", "PORT",

@@ -1,5 +1,6 @@
 //! Print: the settings shown, as they are in force and as they are documented.
 
+use dui_node::Location;
 use dui_node::core::Keyring;
 
 use super::load::{Loaded, Source};
@@ -29,6 +30,24 @@ pub(crate) fn print(loaded: &Loaded, keys: &Keyring) -> String {
         "# key fingerprints: {} ({from})\n",
         keys.describe()
     ));
+    page
+}
+
+/// What `bind` and `advertise` come to on this machine now, as comments.
+pub(crate) fn print_location(found: &Result<Location, String>) -> String {
+    let at = match found {
+        Ok(at) => at,
+        Err(problem) => return format!("# no address: {problem}\n"),
+    };
+    let mut page = format!(
+        "# bound to {}, advertised as {} ({})\n",
+        at.bind(),
+        at.advertise(),
+        at.reason(),
+    );
+    for skipped in at.skipped() {
+        page.push_str(&format!("# passed over: {skipped}\n"));
+    }
     page
 }
 

@@ -4,13 +4,12 @@
 //! that `8s` means the same everywhere. What a file adds is a type
 //! ([`Shape`]), checked before.
 
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use dui_node::core::{ClusterName, NodeName, Role};
-use dui_node::{PeerPlace, PlaceError, Provider};
+use dui_node::{PeerPlace, Place, PlaceError, Provider};
 
 use crate::duration;
 
@@ -168,30 +167,33 @@ one_of!(LogLevel {
     "trace" => LogLevel::TRACE,
 } "error, warn, info, debug or trace");
 
-/// Where to bind or what to advertise, before anybody looked at the machine.
+/// Where to bind, before anybody looked at the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Address(IpAddr),
-    /// The only plausible address of this machine.
-    Auto,
-    Interface(String),
-}
+pub(crate) struct Bound(pub(crate) Place);
 
-impl Value for Place {
+impl Value for Bound {
     const EXPECTED: &'static str = "an IP address, an interface name or auto";
 
     fn parse(text: &str) -> Result<Self, String> {
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Address(address));
+        match text.parse() {
+            // IFNAMSIZ less its zero.
+            Ok(Place::Named(name)) if name.len() > 15 => Err(unlike(Self::EXPECTED, text)),
+            Ok(place) => Ok(Self(place)),
+            Err(_) => Err(unlike(Self::EXPECTED, text)),
         }
-        // IFNAMSIZ less its zero.
-        let interface = (1..=15).contains(&text.len())
-            && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-        match text {
-            "auto" => Ok(Self::Auto),
-            _ if interface => Ok(Self::Interface(text.into())),
-            _ => Err(unlike(Self::EXPECTED, text)),
-        }
+    }
+}
+
+/// What to advertise, before anybody looked at the machine or asked for names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told(pub(crate) Place);
+
+impl Value for Told {
+    const EXPECTED: &'static str = "an IP address, an interface name, a host name or auto";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let place = text.parse().map(Self);
+        place.map_err(|_| unlike(Self::EXPECTED, text))
     }
 }
 
@@ -308,13 +310,16 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_an_address_an_interface_or_auto() {
-        assert_eq!(Place::parse("auto"), Ok(Place::Auto));
-        assert_eq!(Place::parse("eth0"), Ok(Place::Interface("eth0".into())));
-        assert!(matches!(Place::parse("::1"), Ok(Place::Address(_))));
+    fn sockets_are_bound_at_interfaces_and_host_names_only_told() {
+        let eth0 = Place::Named("eth0".into());
+        assert_eq!(Bound::parse("auto"), Ok(Bound(Place::Auto)));
+        assert_eq!(Bound::parse("eth0"), Ok(Bound(eth0)));
         for bad in ["", "10.0.0.1:7781", "a/b", "an-interface-too-long"] {
-            assert!(Place::parse(bad).is_err(), "{bad}");
+            assert!(Bound::parse(bad).is_err(), "{bad}");
         }
+        let host = "an-interface-too-long.example";
+        assert_eq!(Told::parse(host), Ok(Told(Place::Named(host.into()))));
+        assert!(Told::parse("10.0.0.1:7781").is_err());
     }
 
     #[test]

@@ -38,6 +38,8 @@ const LOST_INTERVAL: Duration = Duration::from_secs(1);
 const STREAM_TRIES: u32 = 4;
 /// After this without anybody the first discovery window is over.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+/// Known peers greeted at a start and after a move.
+const LATEST: usize = 8;
 const GREETINGS_MAX: usize = 1_024;
 
 /// A beacon, as far as discovery cares.
@@ -116,11 +118,7 @@ impl Discovery {
             beacon_heard: false,
             started: now,
         };
-        // Those who were there when we were last are the best hint there is.
-        let latest: Vec<SocketAddr> = discovery.known().take(8).map(|peer| peer.address).collect();
-        for address in latest {
-            discovery.plan(address, now, Plan::Candidate { wait: ONCE });
-        }
+        discovery.greet_latest(now);
         discovery
     }
 
@@ -202,6 +200,15 @@ impl Discovery {
             let delay = spread.mul_f64(rng.next_u32() as f64 / u32::MAX as f64);
             self.plan(sighting.address, now.mono + delay, Plan::Newcomer);
         }
+    }
+
+    /// This node is at another address: as after a start, whoever may be there
+    /// hears of it at once.
+    pub(crate) fn readdressed(&mut self, now: Mono, me: SocketAddr) {
+        self.me = me;
+        self.trickle = Trickle::new(now);
+        self.plans.remove(&me);
+        self.greet_latest(now);
     }
 
     /// A provider names addresses: all that it knows now. What it named
@@ -344,6 +351,15 @@ impl Discovery {
         }
         self.seen_lost = Some((version, lost));
         calls
+    }
+
+    /// Those who were there when we were last are the best hint there is.
+    fn greet_latest(&mut self, now: Mono) {
+        let latest = self.known.iter().take(LATEST);
+        let latest: Vec<SocketAddr> = latest.map(|peer| peer.address).collect();
+        for address in latest {
+            self.plan(address, now, Plan::Candidate { wait: ONCE });
+        }
     }
 
     fn plan(&mut self, address: SocketAddr, at: Mono, plan: Plan) {

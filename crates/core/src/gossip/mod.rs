@@ -19,21 +19,18 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::id::NodeId;
+use crate::tuning::Tuning;
 use crate::types::Timer;
 use crate::wire::{Body, Rumor, RumorId};
 pub(crate) use events::EventLog;
-use rings::{REPAIR_RINGS, Rings};
+use rings::Rings;
 use window::Windows;
 
-/// First step of the repair; each later one waits twice as long.
-const REPAIR_FIRST: Duration = Duration::from_millis(10);
 /// How long a rumor can be pulled.
 const KEPT: Duration = Duration::from_secs(5);
 /// Rumors and bytes kept for pulling; beyond that the oldest goes.
-const KEPT_MAX: usize = 8_192;
+const KEPT_MAX: usize = 1_024;
 const KEPT_BYTES_MAX: usize = 8 << 20;
-/// How long rumors wait for one another when many come: fewer, fuller packets.
-const STORM_BATCH: Duration = Duration::from_millis(20);
 /// More rumors than this within [`STORM_SPAN`] are a storm.
 const STORM_RUMORS: usize = 8;
 const STORM_SPAN: Duration = Duration::from_millis(100);
@@ -65,6 +62,7 @@ pub(crate) struct Delivery {
 /// What one node knows of rumors.
 #[derive(Debug)]
 pub(crate) struct Gossip {
+    tuning: Tuning,
     rings: Rings,
     windows: Windows,
     held: BTreeMap<RumorId, Held>,
@@ -80,9 +78,10 @@ pub(crate) struct Gossip {
 }
 
 impl Gossip {
-    pub(crate) fn new(now: Mono, me: NodeId) -> Self {
+    pub(crate) fn new(now: Mono, me: NodeId, tuning: &Tuning) -> Self {
         Self {
-            rings: Rings::new(me),
+            tuning: *tuning,
+            rings: Rings::new(me, tuning),
             windows: Windows::default(),
             held: BTreeMap::new(),
             bytes: 0,
@@ -159,7 +158,7 @@ impl Gossip {
         self.by_age.push_back((now, id));
         self.drop_outdated(id);
         self.fresh.push(id);
-        self.repairs.insert((now + REPAIR_FIRST, id), 0);
+        self.repairs.insert((now + self.tuning.repair_first, id), 0);
         self.schedule_flush(now);
         self.trim(now);
     }
@@ -261,7 +260,12 @@ impl Gossip {
                 .recent
                 .front()
                 .is_some_and(|first| now.saturating_sub(*first) < STORM_SPAN);
-        let delay = if storm { STORM_BATCH } else { Duration::ZERO };
+        // Fewer, fuller packets.
+        let delay = if storm {
+            self.tuning.storm_batch
+        } else {
+            Duration::ZERO
+        };
         self.flush_at.get_or_insert(now + delay);
     }
 
@@ -275,7 +279,7 @@ impl Gossip {
             if self.budget <= 0.0 {
                 // Over budget: the rest waits, nothing is lost.
                 self.fresh = fresh[place..].to_vec();
-                self.flush_at = Some(now + STORM_BATCH);
+                self.flush_at = Some(now + self.tuning.storm_batch);
                 break;
             }
             let Some(held) = self.held.get(id) else {
@@ -304,8 +308,8 @@ impl Gossip {
             {
                 deliver(deliveries, to, id, false);
             }
-            if step + 1 < REPAIR_RINGS {
-                let wait = REPAIR_FIRST * (1 << step);
+            if step + 1 < self.tuning.repair_rings {
+                let wait = self.tuning.repair_first * (1 << step);
                 self.repairs.insert((at + wait, id), step + 1);
             }
         }

@@ -12,20 +12,16 @@
 //! finds who stands there now.
 
 use crate::id::NodeId;
-
-/// Rings on which rumors travel in full, both ways.
-pub(crate) const FULL_RINGS: usize = 3;
-/// Rings on which ids travel, to the successor, one after another.
-pub(crate) const REPAIR_RINGS: usize = 6;
-
-/// All rings.
-const RINGS: usize = FULL_RINGS + REPAIR_RINGS;
+use crate::tuning::Tuning;
 
 /// Who stands next to this node on each ring.
 #[derive(Debug)]
 pub(crate) struct Rings {
     me: NodeId,
-    next: [Next; RINGS],
+    /// First the rings on which rumors travel in full, both ways, then those
+    /// on which ids travel, to the successor, one after another.
+    next: Vec<Next>,
+    full_rings: usize,
     /// A neighbour went, and nobody looked around since.
     outdated: bool,
     full: Vec<NodeId>,
@@ -33,10 +29,11 @@ pub(crate) struct Rings {
 
 impl Rings {
     /// Of a node that knows nobody yet.
-    pub(crate) fn new(me: NodeId) -> Self {
+    pub(crate) fn new(me: NodeId, tuning: &Tuning) -> Self {
         Self {
             me,
-            next: Default::default(),
+            next: vec![Next::default(); tuning.full_rings + tuning.repair_rings],
+            full_rings: tuning.full_rings,
             outdated: false,
             full: Vec::new(),
         }
@@ -46,7 +43,7 @@ impl Rings {
     pub(crate) fn joined(&mut self, id: NodeId) {
         let mut nearer = false;
         for (ring, next) in self.next.iter_mut().enumerate() {
-            nearer |= next.consider(ring, self.me, id) && ring < FULL_RINGS;
+            nearer |= next.consider(ring, self.me, id) && ring < self.full_rings;
         }
         if nearer {
             self.list_full();
@@ -64,7 +61,7 @@ impl Rings {
             return;
         }
         self.outdated = false;
-        self.next = Default::default();
+        self.next.fill(Next::default());
         for id in live {
             for (ring, next) in self.next.iter_mut().enumerate() {
                 next.consider(ring, self.me, *id);
@@ -81,12 +78,15 @@ impl Rings {
 
     /// Where the id goes in this step of the repair.
     pub(crate) fn repair(&self, step: usize) -> Option<NodeId> {
-        self.next.get(FULL_RINGS + step)?.after.map(|(_, id)| id)
+        self.next
+            .get(self.full_rings + step)?
+            .after
+            .map(|(_, id)| id)
     }
 
     fn list_full(&mut self) {
         self.full.clear();
-        for next in &self.next[..FULL_RINGS] {
+        for next in &self.next[..self.full_rings] {
             for (_, id) in next.before.into_iter().chain(next.after) {
                 if !self.full.contains(&id) {
                     self.full.push(id);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn rings_of(who: NodeId, live: &[NodeId]) -> Rings {
-        let mut rings = Rings::new(who);
+        let mut rings = Rings::new(who, &Tuning::default());
         for id in live {
             rings.joined(*id);
         }
@@ -218,7 +218,7 @@ mod tests {
             rings.look(&live);
             let fresh = rings_of(me, &live);
             assert_eq!(rings.full, fresh.full, "step {step}");
-            for step in 0..REPAIR_RINGS {
+            for step in 0..6 {
                 assert_eq!(rings.repair(step), fresh.repair(step));
             }
         }

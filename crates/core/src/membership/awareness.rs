@@ -10,24 +10,28 @@
 
 use std::time::Duration;
 
-/// The highest score: probe timeouts are at most 9 times as long.
-pub(crate) const SCORE_MAX: u32 = 8;
-
 /// Lifeguard's local health multiplier.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Awareness {
     score: u32,
+    /// Probe timeouts are at most one more than this times as long.
+    max: u32,
 }
 
 impl Awareness {
-    /// 0 is well, [`SCORE_MAX`] is starved.
+    /// Of a node that is well. `max`: the highest score.
+    pub(crate) fn new(max: u32) -> Self {
+        Self { score: 0, max }
+    }
+
+    /// 0 is well, the highest is starved.
     pub(crate) fn score(&self) -> u32 {
         self.score
     }
 
     /// Something suggests that this node is slow.
     pub(crate) fn worse(&mut self) {
-        self.score = (self.score + 1).min(SCORE_MAX);
+        self.score = (self.score + 1).min(self.max);
     }
 
     /// Something suggests that this node is well.
@@ -47,13 +51,13 @@ mod tests {
 
     #[test]
     fn a_sick_node_waits_longer_and_a_well_one_does_not() {
-        let mut health = Awareness::default();
+        let mut health = Awareness::new(8);
         let unit = Duration::from_millis(100);
         assert_eq!(health.scale(unit), unit);
         for _ in 0..100 {
             health.worse();
         }
-        assert_eq!(health.score(), SCORE_MAX);
+        assert_eq!(health.score(), 8);
         assert_eq!(health.scale(unit), unit * 9);
         for _ in 0..100 {
             health.better();

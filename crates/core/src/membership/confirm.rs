@@ -16,8 +16,6 @@ use crate::clock::Mono;
 use crate::id::NodeId;
 use crate::wire::{Subject, Verdict};
 
-/// Others whose word is needed.
-const WITNESSES: usize = 2;
 /// After this without a decision two more are asked: a witness may be dead itself.
 const ASK_MORE_AFTER: Duration = Duration::from_millis(150);
 /// After this the matter is left to ordinary suspicion.
@@ -50,11 +48,12 @@ pub(crate) struct Confirmation {
 }
 
 impl Confirmation {
-    /// In a cluster of `live` live members, the one in question included.
-    pub(crate) fn new(now: Mono, subject: Subject, live: usize) -> Self {
+    /// In a cluster of `live` live members, the one in question included; so
+    /// many `witnesses` are needed, if there are.
+    pub(crate) fn new(now: Mono, subject: Subject, live: usize, witnesses: usize) -> Self {
         Self {
             subject,
-            needed: WITNESSES.min(live.saturating_sub(2)),
+            needed: witnesses.min(live.saturating_sub(2)),
             own: None,
             asked: BTreeMap::new(),
             agree: BTreeSet::new(),
@@ -143,7 +142,7 @@ mod tests {
     };
 
     fn asked_two(live: usize) -> Confirmation {
-        let mut crash = Confirmation::new(Mono::ZERO, DEAD, live);
+        let mut crash = Confirmation::new(Mono::ZERO, DEAD, live, 2);
         for (seq, who) in [(1, NodeId(1)), (2, NodeId(2))] {
             crash.asked(seq, who);
         }
@@ -194,7 +193,7 @@ mod tests {
 
     #[test]
     fn two_nodes_have_no_witness_and_need_none() {
-        let mut crash = Confirmation::new(Mono::ZERO, DEAD, 2);
+        let mut crash = Confirmation::new(Mono::ZERO, DEAD, 2, 2);
         assert_eq!(crash.wants(Mono::ZERO), 0);
         assert_eq!(crash.outcome(Mono::ZERO), Outcome::Open);
         crash.own_verdict(Verdict::Refused);

@@ -82,7 +82,8 @@ impl Membership {
                 }
             }
             MemberState::Alive => {
-                let doubt = suspicion::Suspicion::new(now.mono, by, live, self.interval);
+                let doubt =
+                    suspicion::Suspicion::new(now.mono, by, live, self.interval, &self.tuning);
                 self.table
                     .set_state(now, subject.id, subject.incarnation, MemberState::Suspect);
                 if let Some(entry) = self.table.get_mut(subject.id) {
@@ -178,6 +179,11 @@ impl Membership {
         self.streams_lost.remove(&id);
         self.claims.remove(&id);
         self.suspects.retain(|suspect| *suspect != id);
+        if before.is_some_and(|(_, (_, address))| address != process.1) {
+            // Who was asked at the old address cannot answer any more.
+            self.stop_asking(id);
+            self.acts.push_back(Act::Moved(id));
+        }
         let alive = Fact::Alive(incarnation, address);
         let (fact, tell) = match before {
             Some((MemberState::Suspect, _)) => (Fact::Refuted(incarnation, address), true),
@@ -215,12 +221,21 @@ impl Membership {
             return;
         };
         for old in self.table.others_at(claim.info.address, id) {
-            if old != self.me {
+            if old != self.me && !self.may_have_moved(old, id) {
                 self.drop_member(old, ForgetReason::Superseded);
             }
         }
         self.admit(now, claim.info);
     }
+
+    /// Whether who was listed at an address may live on elsewhere, now that
+    /// `heir` lives there. Of two that swap their addresses one is heard of
+    /// first: the other has moved as well, and its own word is under way. If
+    /// none comes, it fails as anybody does who is silent.
+    fn may_have_moved(&self, old: NodeId, heir: NodeId) -> bool {
+        self.claims.contains_key(&old) || (self.is_live(old) && self.is_live(heir))
+    }
+
     fn end_life(&mut self, now: Now, subject: Subject, state: MemberState, by: NodeId) -> Heard {
         self.claims.remove(&subject.id);
         let Some(entry) = self.table.get(subject.id) else {

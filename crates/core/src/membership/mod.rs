@@ -27,6 +27,7 @@ use rand_core::Rng;
 
 use crate::clock::{Mono, Now};
 use crate::id::{Incarnation, NodeId};
+use crate::tuning::Tuning;
 use crate::types::{Event, ForgetError, ForgetReason, Member, MemberState, Timer};
 use crate::wire::{MemberInfo, MemberRecord, Subject, Verdict};
 use awareness::Awareness;
@@ -98,6 +99,8 @@ pub(crate) enum Act {
     Declare(Vec<Subject>),
     /// Spread our own, raised incarnation (persisted first).
     Refute,
+    /// This member is at another address now: what is known of the way to it is not.
+    Moved(NodeId),
     /// Tell the application.
     Tell(Event),
 }
@@ -127,6 +130,7 @@ struct Claim {
 pub(crate) struct Membership {
     me: NodeId,
     interval: Duration,
+    tuning: Tuning,
     table: Table,
     retired: Retired,
     awareness: Awareness,
@@ -156,6 +160,7 @@ impl Membership {
         now: Now,
         me: MemberInfo,
         interval: Duration,
+        tuning: Tuning,
         forgotten: Vec<NodeId>,
         rng: &mut ChaCha12Rng,
     ) -> Self {
@@ -163,9 +168,10 @@ impl Membership {
         let mut membership = Self {
             me: me.id,
             interval,
+            tuning,
             table: Table::default(),
             retired: Retired::new(forgotten),
-            awareness: Awareness::default(),
+            awareness: Awareness::new(tuning.awareness_max),
             schedule: Schedule::default(),
             probes: Probes::default(),
             confirmations: BTreeMap::new(),
@@ -347,6 +353,24 @@ impl Membership {
         }
     }
 
+    /// This node is at another address. What is under way was asked from the
+    /// old one, and what was not heard meanwhile counts against nobody.
+    pub(crate) fn readdress(&mut self, now: Now, address: SocketAddr) {
+        self.probes.clear();
+        self.confirmations.clear();
+        self.streams_lost.clear();
+        self.quiet_until = now.mono + QUIET_AFTER_THAW;
+        // Whoever was there is there no more; who lives tells where it is now.
+        for old in self.table.others_at(address, self.me) {
+            if !self.is_live(old) {
+                self.drop_member(old, ForgetReason::Superseded);
+            }
+        }
+        let mut info = self.myself().clone();
+        info.address = address;
+        self.say_alive(now, info);
+    }
+
     /// This node got to run later than it asked for. What it did not hear
     /// meanwhile may lie in its sockets, so that time counts against nobody.
     pub(crate) fn was_late(&mut self, by: Duration) {
@@ -446,7 +470,13 @@ impl Membership {
 
     fn raise_incarnation(&mut self, now: Now, above: Incarnation) {
         let mut info = self.myself().clone();
-        info.incarnation = info.incarnation.max(above).next();
+        info.incarnation = info.incarnation.max(above);
+        self.say_alive(now, info);
+    }
+
+    /// As `info` says, one incarnation higher.
+    fn say_alive(&mut self, now: Now, mut info: MemberInfo) {
+        info.incarnation = info.incarnation.next();
         self.table.put(now, info);
         self.acts.push_back(Act::Refute);
     }

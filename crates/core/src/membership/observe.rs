@@ -14,9 +14,6 @@ use crate::id::NodeId;
 use crate::types::{Event, Fatal, MemberState};
 use crate::wire::{MemberRecord, Subject, Verdict};
 
-/// Members asked for an indirect probe (SWIM's k).
-const RELAYS: usize = 3;
-
 impl Membership {
     /// A member acked, itself or through a relay that we had asked. `from`:
     /// the id that the ack was authenticated under.
@@ -181,9 +178,10 @@ impl Membership {
     ) {
         let seq = rng.next_u32();
         let entry = reason.target().and_then(|target| self.table.get(target));
-        let unit = self
-            .awareness
-            .scale(probe::unit(entry.and_then(super::Entry::rtt)));
+        let unit = self.awareness.scale(probe::unit(
+            self.tuning.probe_unit,
+            entry.and_then(super::Entry::rtt),
+        ));
         if self.leaving || !self.probes.start(now.mono, seq, reason, address, unit) {
             return;
         }
@@ -255,7 +253,7 @@ impl Membership {
         let Some(target) = reason.target() else {
             return;
         };
-        let relays = self.sample(RELAYS, rng, |id| id == target);
+        let relays = self.sample(self.tuning.relays, rng, |id| id == target);
         if let Some(probe) = self.probes.get_mut(seq) {
             probe.relays.clone_from(&relays);
         }
@@ -346,7 +344,12 @@ impl Membership {
             return;
         };
         let (subject, address) = (entry.subject(), entry.info.address);
-        let crash = Confirmation::new(now.mono, subject, self.table.live().len());
+        let crash = Confirmation::new(
+            now.mono,
+            subject,
+            self.table.live().len(),
+            self.tuning.witnesses,
+        );
         self.confirmations.insert(id, crash);
         self.start_probe(now, Reason::Confirm(subject), address, rng);
     }

@@ -27,8 +27,8 @@ const PROBES_MAX: usize = 1_024;
 /// Those asked for by others are dropped earlier, or a thousand wishes would
 /// keep this node from looking for itself.
 const FOR_OTHERS_MAX: usize = PROBES_MAX / 2;
-const UNIT: Duration = Duration::from_millis(100);
-const UNIT_MAX: Duration = Duration::from_millis(400);
+/// A slow link makes the steps so many times as long at most.
+const SLOWER_MAX: u32 = 4;
 
 /// Why a probe runs, which decides what its outcome means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,9 +203,11 @@ impl Probes {
     }
 }
 
-/// The unit for a member with this round trip: 100 ms to 400 ms.
-pub(crate) fn unit(rtt: Option<Duration>) -> Duration {
-    rtt.map_or(UNIT, |rtt| (rtt * 2).clamp(UNIT, UNIT_MAX))
+/// The unit for a member with this round trip: one to four times the quickest.
+pub(crate) fn unit(quickest: Duration, rtt: Option<Duration>) -> Duration {
+    rtt.map_or(quickest, |rtt| {
+        (rtt * 2).clamp(quickest, quickest * SLOWER_MAX)
+    })
 }
 
 /// How a refused or silent address reads in a report.
@@ -222,6 +224,7 @@ mod tests {
     use super::*;
     use crate::id::Incarnation;
 
+    const UNIT: Duration = Duration::from_millis(100);
     const ADDRESS: SocketAddr =
         SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7781);
 
@@ -261,9 +264,9 @@ mod tests {
 
     #[test]
     fn slow_links_get_longer_steps_within_bounds() {
-        assert_eq!(unit(None), UNIT);
-        assert_eq!(unit(Some(ms(1))), UNIT);
-        assert_eq!(unit(Some(ms(90))), ms(180));
-        assert_eq!(unit(Some(ms(9_000))), UNIT_MAX);
+        assert_eq!(unit(UNIT, None), UNIT);
+        assert_eq!(unit(UNIT, Some(ms(1))), UNIT);
+        assert_eq!(unit(UNIT, Some(ms(90))), ms(180));
+        assert_eq!(unit(UNIT, Some(ms(9_000))), ms(400));
     }
 }

@@ -10,11 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::id::NodeId;
-
-/// Accusers beyond the first that shorten the wait to its floor.
-const ACCUSERS_WANTED: usize = 3;
-/// Below 2.8 s a node that was stopped for 3 s is failed before it can refute.
-const FLOOR: Duration = Duration::from_millis(3_200);
+use crate::tuning::Tuning;
 
 /// A doubt about one member in one incarnation.
 #[derive(Debug)]
@@ -28,13 +24,19 @@ pub(crate) struct Suspicion {
 
 impl Suspicion {
     /// A doubt first voiced by `accuser` in a cluster of `members`, probed every `interval`.
-    pub(crate) fn new(now: Mono, accuser: NodeId, members: usize, interval: Duration) -> Self {
-        let min = floor(members, interval);
+    pub(crate) fn new(
+        now: Mono,
+        accuser: NodeId,
+        members: usize,
+        interval: Duration,
+        tuning: &Tuning,
+    ) -> Self {
+        let min = floor(members, interval).max(tuning.suspicion_min);
         Self {
             started: now,
             min,
-            max: min * 2,
-            wanted: ACCUSERS_WANTED.min(members.saturating_sub(2)),
+            max: min * tuning.suspicion_max_times,
+            wanted: tuning.accusers.min(members.saturating_sub(2)),
             accusers: BTreeSet::from([accuser]),
         }
     }
@@ -70,23 +72,33 @@ impl Suspicion {
     }
 }
 
-/// max(3.2 s, T log10 N).
+/// T log10 N.
 fn floor(members: usize, interval: Duration) -> Duration {
-    let by_size = interval.mul_f64((members.max(1) as f64).log10());
-    by_size.max(FLOOR)
+    interval.mul_f64((members.max(1) as f64).log10())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const T: Duration = Duration::from_secs(1);
+    const FLOOR: Duration = Duration::from_millis(3_200);
+
+    fn doubt(members: usize) -> Suspicion {
+        let tuning = Tuning::default();
+        Suspicion::new(
+            Mono::ZERO,
+            NodeId(1),
+            members,
+            Duration::from_secs(1),
+            &tuning,
+        )
+    }
 
     /// Lifeguard IV-B: "the timeout starts at Max and decreases to Min as K
     /// independent suspicions are processed".
     #[test]
     fn independent_accusers_shorten_the_wait_from_max_to_min() {
-        let mut doubt = Suspicion::new(Mono::ZERO, NodeId(1), 100, T);
+        let mut doubt = doubt(100);
         let mut waits = vec![doubt.deadline()];
         for accuser in 2..=4 {
             assert!(doubt.accuse(NodeId(accuser)));
@@ -100,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_same_accuser_counts_once() {
-        let mut doubt = Suspicion::new(Mono::ZERO, NodeId(1), 100, T);
+        let mut doubt = doubt(100);
         let before = doubt.deadline();
         assert!(!doubt.accuse(NodeId(1)));
         assert_eq!(doubt.deadline(), before);
@@ -108,14 +120,17 @@ mod tests {
 
     #[test]
     fn two_nodes_have_nobody_to_wait_for() {
-        let doubt = Suspicion::new(Mono::ZERO, NodeId(1), 2, T);
+        let doubt = doubt(2);
         assert_eq!(doubt.deadline(), FLOOR);
     }
 
     #[test]
     fn a_node_stopped_for_three_seconds_has_time_to_refute_at_every_size() {
         for members in [2, 3, 10, 100, 1_000, 100_000] {
-            assert!(floor(members, T) >= Duration::from_secs(3), "{members}");
+            assert!(
+                doubt(members).deadline() >= Duration::from_secs(3),
+                "{members}"
+            );
         }
     }
 }

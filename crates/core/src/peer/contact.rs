@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::outbox::Path;
-use super::{Event, Output, Peer};
+use super::{Output, Peer};
 use crate::clock::Now;
 use crate::discovery::{Call, Sighting};
 use crate::id::NodeId;
@@ -60,10 +60,14 @@ impl Peer {
             return;
         }
         let table = self.membership.table();
+        // One that we know elsewhere has moved, perhaps: it says so when greeted.
+        let known = table
+            .get(beacon.id)
+            .is_some_and(|entry| entry.is_live() && entry.info.address == beacon.address);
         let sighting = Sighting {
             id: beacon.id,
             address: beacon.address,
-            known: self.membership.is_live(beacon.id),
+            known,
             same_view: beacon.view == table.fingerprint(),
         };
         let members = table.live().len();
@@ -104,7 +108,11 @@ impl Peer {
         packet.greeting = Some(Greeting::Welcome);
         packet.rumors.push(self.my_alive.clone());
         packet.digest = Some(self.digest(0));
-        packet.seen = Some(path.address());
+        // A stream comes from a port of its own, which nobody advertises.
+        packet.seen = match path {
+            Path::Packet(address) => Some(address),
+            Path::Stream(..) | Path::Multicast(_) => None,
+        };
         packet.clock = Some(now.wall_ms);
         let some = self
             .membership
@@ -130,14 +138,5 @@ impl Peer {
             })
         };
         ids.iter().filter_map(record).collect()
-    }
-
-    /// A peer tells under which address it sees us.
-    pub(super) fn compare_address(&mut self, seen: SocketAddr) {
-        let advertised = self.config.address;
-        if seen != advertised && self.mismatch_told != Some(seen) {
-            self.mismatch_told = Some(seen);
-            self.tell(Event::AddressMismatch { advertised, seen });
-        }
     }
 }

@@ -45,6 +45,10 @@ impl Detours {
         self.to.contains_key(&to)
     }
 
+    pub(super) fn clear(&mut self) {
+        self.to.clear();
+    }
+
     pub(super) fn forget(&mut self, id: NodeId) {
         self.to.remove(&id);
     }

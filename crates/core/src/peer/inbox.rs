@@ -114,7 +114,7 @@ impl Peer {
         answer.challenge = Some(self.seal.cookie());
         // Both may be strangers to each other: an echo costs us nothing.
         answer.echo = packet.challenge;
-        self.send(path, Some(packet.from), answer);
+        self.send_both_ways(path, packet.from, answer);
         self.counters.dropped_unproven += 1;
     }
 
@@ -254,12 +254,7 @@ impl Peer {
         // Clocks are compared now and then, at random.
         answer.clock = seq.is_multiple_of(CLOCK_EVERY).then_some(now.wall_ms);
         // A ping that came by packet also asks whether an ack can.
-        if let Path::Packet(address) = path
-            && self.detours.is_taken(from)
-        {
-            self.send_packet(address, Some(from), answer.clone());
-        }
-        self.send(path, Some(from), answer);
+        self.send_both_ways(path, from, answer);
     }
 
     /// They do not know our salt: show them that this packet is fresh. If
@@ -276,7 +271,7 @@ impl Peer {
             answer.rumors.push(self.my_alive.clone());
             answer.digest = Some(self.digest(0));
         }
-        self.send(path, Some(from), answer);
+        self.send_both_ways(path, from, answer);
     }
 
     /// Tells whoever lives there, if it is this one, that its id is refused for good.

@@ -5,6 +5,7 @@
 //! concerns. The shell calls [`Peer::handle`], then [`Peer::poll_output`]
 //! until `None`.
 
+mod address;
 mod contact;
 mod detour;
 mod exchange;
@@ -21,7 +22,6 @@ mod sync;
 pub use crate::types::*;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
@@ -34,7 +34,9 @@ use crate::gossip::{EventLog, Gossip};
 use crate::id::{MessageCounter, NodeId};
 use crate::membership::{Act, Membership};
 use crate::seal::Seal;
+use crate::tuning::Tuning;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
+use address::Whereabouts;
 use detour::Detours;
 use exchange::Exchanges;
 use leave::Leaving;
@@ -83,7 +85,7 @@ pub struct Peer {
     present: Mono,
     sources: SourceLimits,
     refusals: Refusals,
-    mismatch_told: Option<SocketAddr>,
+    whereabouts: Whereabouts,
     persist_at: Option<Mono>,
     outputs: VecDeque<Output>,
     wake: Option<(Mono, Timer)>,
@@ -94,6 +96,12 @@ impl Peer {
     /// A node that starts now. `seed`: 32 bytes of the system's entropy, or
     /// of a simulation's.
     pub fn new(config: Config, now: Now, seed: [u8; 32]) -> Self {
+        Self::tuned(config, &Tuning::default(), now, seed)
+    }
+
+    /// As [`Peer::new`], with other constants than every node has: for
+    /// simulations. All of a cluster need the same.
+    pub fn tuned(config: Config, tuning: &Tuning, now: Now, seed: [u8; 32]) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let seal = Seal::new(config.keys.clone(), &mut rng);
         let messages = MessageCounter(1);
@@ -117,13 +125,14 @@ impl Peer {
             body: Body::Alive(info.clone()),
         };
         let interval = config.probe_interval;
-        let membership = Membership::new(now, info, interval, config.forgotten.clone(), &mut rng);
+        let forgotten = config.forgotten.clone();
+        let membership = Membership::new(now, info, interval, *tuning, forgotten, &mut rng);
         let discovery = Discovery::new(now.mono, config.address, config.known.clone(), &mut rng);
         let mut peer = Self {
             clock: HybridClock::default(),
             seal,
             membership,
-            gossip: Gossip::new(now.mono, config.id),
+            gossip: Gossip::new(now.mono, config.id, tuning),
             log: EventLog::default(),
             entries: Entries::new(config.shared.tombstone_life),
             writes: Writes::default(),
@@ -145,7 +154,7 @@ impl Peer {
             present: now.mono,
             sources: SourceLimits::default(),
             refusals: Refusals::default(),
-            mismatch_told: None,
+            whereabouts: Whereabouts::default(),
             persist_at: None,
             outputs: VecDeque::new(),
             wake: None,
@@ -160,6 +169,19 @@ impl Peer {
     }
 
     // --- getters ---
+
+    /// How many members are alive or suspect, this node included.
+    pub fn live(&self) -> usize {
+        self.membership.live().len()
+    }
+
+    /// What others are told of this node.
+    pub fn record(&self) -> wire::MemberRecord {
+        wire::MemberRecord {
+            info: self.membership.myself().clone(),
+            state: MemberState::Alive,
+        }
+    }
 
     /// Every member in every state, this node included, sorted by name, then id.
     pub fn members(&self) -> Vec<Member> {
@@ -294,6 +316,7 @@ impl Peer {
                 let lives = |address| table.live_at(address).is_some();
                 self.discovery.candidates(now, provider, addresses, lives);
             }
+            Input::Readdressed { address } => self.readdress(now, address),
             Input::Thawed { seed } => self.thaw(now, seed),
             Input::Stored { .. } | Input::StoreFailed { .. } => self.hear_store(now, input),
             Input::Timeout => {
@@ -487,6 +510,7 @@ impl Peer {
                 }
             }
             Act::Refute => self.refute(now),
+            Act::Moved(id) => self.member_moved(id),
             Act::Tell(event) => self.member_event(now, event),
         }
     }

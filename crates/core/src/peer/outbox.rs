@@ -75,6 +75,18 @@ impl Peer {
         }
     }
 
+    /// Answers what came by packet also by packet where a detour is taken: only
+    /// so it shows that packets get through again, and an echo on a stream
+    /// opens no window for packets.
+    pub(super) fn send_both_ways(&mut self, path: Path, to: NodeId, packet: Packet) {
+        if let Path::Packet(address) = path
+            && self.detours.is_taken(to)
+        {
+            self.send_packet(address, Some(to), packet.clone());
+        }
+        self.send(path, Some(to), packet);
+    }
+
     /// Sends by packet, whether or not that gets through.
     pub(super) fn send_packet(
         &mut self,

@@ -72,7 +72,8 @@ impl Peer {
         self.membership.counted(id.origin, id.run, id.counter);
         let heard = self.believe(now, from, &rumor);
         self.drain_acts(now);
-        if heard == Heard::News {
+        let arrival = matches!(rumor.body, Body::Alive(_));
+        if heard == Heard::News && !(arrival && self.sync.leaves_out_arrival()) {
             self.gossip.spread(now.mono, rumor, Some(from));
         }
     }
@@ -218,6 +219,7 @@ impl Peer {
             .collect();
         if !rumors.is_empty() {
             let packet = Packet::new(self.config.id);
+            self.counters.rumors_sent += rumors.len() as u64;
             self.send_list(
                 path,
                 Some(from),
@@ -268,6 +270,7 @@ impl Peer {
                     .collect();
                 let packet = Packet::new(self.config.id);
                 let to = Some(delivery.to);
+                self.counters.rumors_sent += rumors.len() as u64;
                 self.send_list(
                     path,
                     to,
@@ -280,6 +283,7 @@ impl Peer {
                 );
             }
             by_id.sort_unstable();
+            self.counters.rumor_ids_sent += by_id.len() as u64;
             for ids in by_id.chunks(room / ID_BYTES) {
                 let ids = ids.iter().map(|id| (*id, self.gossip.bytes_of(*id) > room));
                 let mut packet = Packet::new(self.config.id);

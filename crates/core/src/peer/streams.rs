@@ -343,6 +343,14 @@ impl Peer {
         }
     }
 
+    /// This node has moved: nothing that was open leads here any more.
+    pub(super) fn close_all_streams(&mut self) {
+        let all: Vec<StreamId> = self.streams.open.keys().copied().collect();
+        for stream in all {
+            self.close(stream);
+        }
+    }
+
     fn say_goodbye(&mut self, id: StreamId) {
         let Some(stream) = self.streams.open.get(&id) else {
             return;

@@ -27,6 +27,10 @@ const ITEMS_MAX: usize = 512;
 /// A newcomer believes its view after so many agree: two newcomers that know
 /// only one another would agree, too.
 const AGREEMENTS: u32 = 3;
+/// Arrivals that a newcomer passes on. Where more start at once than that,
+/// comparing brings each the rest in bulk: thousands of rumors, each of which
+/// comes from six sides, would cost ten times as much and take longer.
+const ARRIVALS_MAX: u32 = 256;
 const DIFFERING_MAX: usize = 64;
 /// Bytes that a key takes in a list.
 const KEY_BYTES: usize = 30;
@@ -50,6 +54,8 @@ pub(super) struct Sync {
     agreed: u32,
     /// Until enough peers agreed with us.
     newcomer: bool,
+    /// Arrivals passed on meanwhile.
+    arrivals: u32,
 }
 
 impl Sync {
@@ -61,12 +67,14 @@ impl Sync {
             compared: 0,
             agreed: 0,
             newcomer: true,
+            arrivals: 0,
         }
     }
 
     /// Everything may have changed: compare as a newcomer does.
     pub(super) fn begin(&mut self, now: Mono) {
         self.newcomer = true;
+        self.arrivals = 0;
         self.compared = 0;
         self.agreed = 0;
         self.compare_at = Some(now);
@@ -77,6 +85,12 @@ impl Sync {
         if self.newcomer {
             self.compare_at.get_or_insert(now + COMPARE_FIRST);
         }
+    }
+
+    /// One more member has arrived: whether that is left to those who compare.
+    pub(super) fn leaves_out_arrival(&mut self) -> bool {
+        self.arrivals += u32::from(self.newcomer);
+        self.newcomer && self.arrivals > ARRIVALS_MAX
     }
 
     fn agreed(&mut self, with: NodeId) {

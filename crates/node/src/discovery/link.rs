@@ -52,6 +52,16 @@ impl Kind {
             Self::Broadcast => "broadcast",
         }
     }
+
+    /// Who is reached, for people.
+    pub(super) fn detail(self, interface: IpAddr, port: u16) -> String {
+        let group = match (self, interface) {
+            (Self::Broadcast, _) => "everybody on this network".into(),
+            (Self::Multicast, IpAddr::V4(_)) => GROUP_V4.to_string(),
+            (Self::Multicast, IpAddr::V6(_)) => GROUP_V6.to_string(),
+        };
+        format!("{group}, port {port}, at {interface}")
+    }
 }
 
 /// The network as one interface sees it.
@@ -135,6 +145,12 @@ impl Provider for Link {
         if self.reopen.is_some() {
             self.reopen();
         }
+    }
+
+    fn moved(&mut self, interface: IpAddr) {
+        self.interface = interface;
+        self.line.looks_at(self.kind.detail(interface, self.port));
+        self.reopen();
     }
 
     fn poll_find(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Find> {

@@ -10,13 +10,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::background::{Background, Findings};
 use super::state::Line;
+use super::unanswered;
 use crate::options::{Host, PeerPlace};
 
 pub(super) const DNS: &str = "dns";
@@ -108,22 +112,32 @@ fn literal(place: &PeerPlace) -> Vec<SocketAddr> {
     }
 }
 
-/// The addresses behind a name, of the family that this node speaks.
-async fn look_up(name: &str, ipv4: bool) -> Result<Vec<IpAddr>, String> {
-    let resolver = resolver(ipv4)?;
-    let found = resolver.lookup_ip(name).await.map_err(|error| {
-        format!(
-            "'{name}' has no {} address: {error}",
-            if ipv4 { "IPv4" } else { "IPv6" }
-        )
-    })?;
+/// The addresses behind a name, of one family.
+///
+/// # Errors
+/// What keeps it from being looked up, with the name.
+pub(crate) async fn look_up(name: &str, ipv4: bool) -> Result<Vec<IpAddr>, String> {
+    let (config, options) =
+        read_system_conf().map_err(|error| unanswered::servers(Some(&error)))?;
+    let servers = config.name_servers().iter().map(|server| server.ip);
+    let servers: Vec<IpAddr> = servers.collect();
+    if servers.is_empty() {
+        return Err(unanswered::servers(None));
+    }
+    let unanswered = |error: NetError| unanswered::lookup(name, ipv4, &servers, &error);
+    let resolver = resolver(config, options, ipv4).map_err(unanswered)?;
+    let found = resolver.lookup_ip(name).await.map_err(unanswered)?;
     Ok(found.iter().filter(|ip| ip.is_ipv4() == ipv4).collect())
 }
 
-fn resolver(ipv4: bool) -> Result<TokioResolver, String> {
-    let problem = |error| format!("no name server to ask (/etc/resolv.conf: {error})");
-    let mut builder = Resolver::builder_tokio().map_err(problem)?;
+fn resolver(
+    config: ResolverConfig,
+    system: ResolverOpts,
+    ipv4: bool,
+) -> Result<TokioResolver, NetError> {
+    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
     let options = builder.options_mut();
+    *options = system;
     options.cache_size = 0;
     options.timeout = ANSWER_TIMEOUT;
     options.attempts = ATTEMPTS;
@@ -133,7 +147,7 @@ fn resolver(ipv4: bool) -> Result<TokioResolver, String> {
     } else {
         LookupIpStrategy::Ipv6Only
     };
-    builder.build().map_err(problem)
+    builder.build()
 }
 
 #[cfg(test)]

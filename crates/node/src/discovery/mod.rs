@@ -8,6 +8,7 @@ mod file;
 mod link;
 mod lookup;
 mod state;
+mod unanswered;
 
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, Waker};
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::options::{self, PeerPlace};
 use link::{Kind, Link};
+pub(crate) use lookup::look_up;
 pub(crate) use state::Board;
 pub use state::ProviderState;
 
@@ -48,6 +50,9 @@ pub(crate) trait Provider: Send + std::fmt::Debug {
 
     /// Interfaces or addresses came or went.
     fn network_changed(&mut self);
+
+    /// The node is at another address; nothing for a provider that uses none.
+    fn moved(&mut self, _interface: IpAddr) {}
 
     /// The next find; beacons are read into `buffer`. Registers the waker like
     /// a stream, so it may be dropped and polled anew.
@@ -92,16 +97,16 @@ impl Discovery {
                     continue;
                 }
             };
-            // Beacons on loopback go by multicast, which reaches all of it.
-            if kind == Kind::Broadcast && interface.is_loopback() {
+            // Beacons on loopback go by multicast, which reaches all of it; so
+            // do those over IPv6, which has no broadcast: whoever asked for
+            // both, as the default does, lacks nothing.
+            let multicast = choices.contains(&options::Provider::Multicast);
+            if kind == Kind::Broadcast
+                && (interface.is_loopback() || interface.is_ipv6() && multicast)
+            {
                 continue;
             }
-            let group = match (kind, interface) {
-                (Kind::Broadcast, _) => "everybody on this network".into(),
-                (Kind::Multicast, IpAddr::V4(_)) => link::GROUP_V4.to_string(),
-                (Kind::Multicast, IpAddr::V6(_)) => link::GROUP_V6.to_string(),
-            };
-            let line = board.add(kind.name(), format!("{group}, port {port}, at {interface}"));
+            let line = board.add(kind.name(), kind.detail(interface, port));
             providers.push(Box::new(Link::open(kind, interface, port, line)));
         }
         for (name, mut places) in [(lookup::STATIC, fixed), (lookup::DNS, names)] {
@@ -138,6 +143,13 @@ impl Discovery {
     pub(crate) fn network_changed(&mut self) {
         for provider in &mut self.providers {
             provider.network_changed();
+        }
+    }
+
+    /// The node has moved to the interface that has this address.
+    pub(crate) fn moved(&mut self, interface: IpAddr) {
+        for provider in &mut self.providers {
+            provider.moved(interface);
         }
     }
 
@@ -261,6 +273,18 @@ mod tests {
         let states = discovery.board().read();
         let broken = |name| states.iter().any(|s| s.name == name && s.error.is_some());
         assert!(broken("multicast") && !broken("static"), "{states:?}");
+    }
+
+    #[tokio::test]
+    async fn broadcast_over_ipv6_is_missed_only_where_it_is_all_there_is() {
+        let (multicast, broadcast) = (options::Provider::Multicast, options::Provider::Broadcast);
+        let ipv6 = "2001:db8::1".parse().unwrap();
+        let names = |choices: &[options::Provider]| {
+            let states = Discovery::start(choices, ipv6, 17_798).board().read();
+            states.into_iter().map(|s| s.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[multicast, broadcast.clone()]), ["multicast"]);
+        assert_eq!(names(&[broadcast]), ["broadcast"]);
     }
 
     #[tokio::test]

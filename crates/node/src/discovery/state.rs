@@ -62,6 +62,11 @@ impl Line {
         }
     }
 
+    /// It looks elsewhere from now on.
+    pub(super) fn looks_at(&self, detail: String) {
+        self.board.lines()[self.place].detail = detail;
+    }
+
     /// It does not, and why; the others go on.
     pub(super) fn fails(&self, error: String) {
         let mut lines = self.board.lines();

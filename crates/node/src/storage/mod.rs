@@ -10,6 +10,7 @@ mod writer;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -141,7 +142,7 @@ impl Store {
             dir: dir.to_owned(),
             _lock: lock,
         };
-        let state = store.load()?;
+        let state = read(dir)?;
         Ok((store, state))
     }
 
@@ -173,33 +174,6 @@ impl Store {
         self.save(state)
             .map_err(|source| StorageError::of(&self.dir, source))
     }
-
-    fn load(&self) -> Result<Option<State>, StorageError> {
-        let file = self.dir.join(STATE_FILE);
-        // Opening a pipe would wait for its other end, for ever.
-        if fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
-            let what = "not a file".into();
-            return Err(StorageError::Corrupt { file, what });
-        }
-        let mut bytes = Vec::new();
-        let read = File::open(&file)
-            .and_then(|opened| opened.take(STATE_BYTES_MAX).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StorageError::of(&self.dir, source)),
-        }
-        format::decode(&bytes)
-            .map(Some)
-            .map_err(|error| match error {
-                FormatError::Newer { found } => StorageError::Newer {
-                    file,
-                    found,
-                    supported: format::VERSION,
-                },
-                FormatError::Damaged(what) => StorageError::Corrupt { file, what },
-            })
-    }
 }
 
 impl StorageError {
@@ -212,6 +186,42 @@ impl StorageError {
             _ => Self::Io { dir, source },
         }
     }
+}
+
+/// What a directory keeps; `None` in a fresh one.
+fn read(dir: &Path) -> Result<Option<State>, StorageError> {
+    let file = dir.join(STATE_FILE);
+    // Opening a pipe would wait for its other end, for ever.
+    if fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+        let what = "not a file".into();
+        return Err(StorageError::Corrupt { file, what });
+    }
+    let mut bytes = Vec::new();
+    let read =
+        File::open(&file).and_then(|opened| opened.take(STATE_BYTES_MAX).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StorageError::of(dir, source)),
+    }
+    format::decode(&bytes)
+        .map(Some)
+        .map_err(|error| match error {
+            FormatError::Newer { found } => StorageError::Newer {
+                file,
+                found,
+                supported: format::VERSION,
+            },
+            FormatError::Damaged(what) => StorageError::Corrupt { file, what },
+        })
+}
+
+/// Where the peers of a directory were last, latest first; nothing of one that
+/// cannot be read: whoever opens it is told why.
+pub(crate) fn peers_of(dir: &Path) -> Vec<SocketAddr> {
+    let kept = read(dir).ok().flatten();
+    let known = kept.map(|state| state.known).unwrap_or_default();
+    known.into_iter().map(|peer| peer.address).collect()
 }
 
 /// Takes the lock and leaves our process id in it for whoever comes second.
@@ -305,6 +315,17 @@ mod tests {
         );
         drop(held);
         Store::open(base.path()).unwrap();
+    }
+
+    #[test]
+    fn known_peers_are_read_while_a_node_holds_the_directory_and_none_of_a_damaged_one() {
+        let base = tempfile::tempdir().unwrap();
+        assert_eq!(peers_of(&base.path().join("missing")), []);
+        let (store, _) = Store::open(base.path()).unwrap();
+        store.save(&state()).unwrap();
+        assert_eq!(peers_of(base.path()), ["127.0.0.1:7782".parse().unwrap()]);
+        fs::write(base.path().join(STATE_FILE), "junk").unwrap();
+        assert_eq!(peers_of(base.path()), []);
     }
 
     #[test]

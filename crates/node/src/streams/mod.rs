@@ -81,6 +81,11 @@ impl Streams {
         (streams, received)
     }
 
+    /// The node is elsewhere: new streams connect from there.
+    pub(crate) fn moved(&mut self, source: IpAddr) {
+        self.source = source;
+    }
+
     /// Connects. Frames may be sent at once and wait.
     pub(crate) fn open(&mut self, stream: StreamId, to: SocketAddr) {
         let security = self.security.clone();

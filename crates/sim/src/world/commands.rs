@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dui_core::{Config, Incarnation, Input, NodeId, Now, Peer, Role, RunId};
+use dui_core::wire::{MemberRecord, Packet};
+use dui_core::{Config, EndOfStream, Incarnation, Input, NodeId, Now, Peer, Role, RunId, StreamId};
 
 use super::{Happening, World};
-use crate::host::{Arrival, Pause, Place, Process};
+use crate::host::{Arrival, Host, Pause, Place, Process};
 
 /// The node's default: then it stops although nobody has confirmed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(8);
+/// Fit a frame, however long their names are.
+const RECORDS_PER_FRAME: usize = 250;
 
 impl World {
     // --- processes ---
@@ -23,7 +26,7 @@ impl World {
         let fresh = NodeId(self.dice.wide());
         let run = RunId(self.dice.wide());
         let seed = self.dice.entropy();
-        let probe_interval = self.probe_interval;
+        let (probe_interval, tuning) = (self.probe_interval, self.tuning);
         let host = &mut self.hosts[place];
         let now = host.clock.now(self.now);
         let record = host.disk.durable().cloned();
@@ -61,7 +64,7 @@ impl World {
             shared,
         };
         let addresses = host.joins.clone();
-        let mut peer = Peer::new(config, now, seed);
+        let mut peer = Peer::tuned(config, &tuning, now, seed);
         peer.load(now, host.disk.entries.values().cloned().collect());
         host.process = Some(Process::new(peer));
         self.carry_out(place);
@@ -69,6 +72,52 @@ impl World {
             self.deliver(place, Arrival::Candidates { addresses });
         }
         true
+    }
+
+    /// All that run are told of one another, as if they had been together for
+    /// long: thousands of nodes without the work of their meeting.
+    pub fn acquaint(&mut self) {
+        const STREAM: StreamId = StreamId(u64::MAX);
+        let running = |(_, host): &(Place, &Host)| host.process.is_some();
+        let (places, records): (Vec<Place>, Vec<MemberRecord>) = self
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(running)
+            .filter_map(|(place, host)| Some((place, host.peer()?.record())))
+            .unzip();
+        let frames = |teller: NodeId, cluster: &str| -> Vec<Vec<u8>> {
+            let frame = |some: &[MemberRecord]| {
+                let mut packet = Packet::new(teller);
+                packet.members = some.to_vec();
+                packet.encode(&cluster.parse().expect("a cluster name"))
+            };
+            records.chunks(RECORDS_PER_FRAME).map(frame).collect()
+        };
+        let [first, second, ..] = places[..] else {
+            return;
+        };
+        let cluster = self.hosts[first].cluster.clone();
+        let by_first = frames(self.hosts[first].id, &cluster);
+        let by_second = frames(self.hosts[second].id, &cluster);
+        for place in places {
+            let (frames, teller) = if place == first {
+                (&by_second, second)
+            } else {
+                (&by_first, first)
+            };
+            let from = self.hosts[teller].address;
+            let stream = STREAM;
+            self.handle(place, Input::StreamAccepted { stream, from });
+            for bytes in frames {
+                self.handle(place, Input::StreamFrame { stream, bytes });
+            }
+            let how = EndOfStream::Broken;
+            self.handle(place, Input::StreamEnded { stream, how });
+            if let Some(process) = &mut self.hosts[place].process {
+                process.busy_until = self.now;
+            }
+        }
     }
 
     /// SIGKILL: the kernel ends its streams.
@@ -156,7 +205,7 @@ impl World {
 
     /// Moves a host on the network. The node does not know: peers see another
     /// source, and its old address is silent (a NAT that maps anew, a lease
-    /// that ran out). What sees to it that a node learns of it comes here.
+    /// that ran out).
     pub fn readdress(&mut self, place: Place, outer: SocketAddr) {
         let old = self.hosts[place].outer;
         if self.by_address.get(&old) == Some(&place) {
@@ -166,10 +215,17 @@ impl World {
         self.by_address.insert(outer, place);
     }
 
-    /// Moves a host without a process: its next one tells the new address.
+    /// Moves a host on the network, and its node as its shell would: the old
+    /// address is gone with every stream that led there, and nobody is told.
     pub fn move_to(&mut self, place: Place, address: SocketAddr) {
         self.readdress(place, address);
-        self.hosts[place].address = address;
+        let host = &mut self.hosts[place];
+        host.address = address;
+        if let Some(process) = &mut host.process {
+            let ends = std::mem::take(&mut process.streams);
+            self.end_streams(ends.into_values().collect(), false);
+            self.handle(place, Input::Readdressed { address });
+        }
     }
 
     // --- helpers ---

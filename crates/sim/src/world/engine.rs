@@ -287,12 +287,17 @@ impl World {
         let host = &mut self.hosts[place];
         let now = host.clock.now(self.now);
         let cost = host.cost.as_nanos() as Ns;
+        let members = |peer: &Peer| peer.live() as u64;
+        let merge_cost = host.merge_cost.as_nanos() as Ns;
         let process = host.process.as_mut()?;
         if process.peer.slept(now) {
             let seed = self.dice.entropy();
             process.peer.handle(now, Input::Thawed { seed });
         }
+        let before = members(&process.peer);
         let told = act(&mut process.peer, now);
+        let merged = members(&process.peer).saturating_sub(before);
+        let cost = cost + merge_cost * merged;
         process.busy_until = self.now + cost;
         self.carry_out(place);
         if cost > 0 {
@@ -318,7 +323,7 @@ impl World {
 
     /// `true` when the process ends of itself now.
     fn carry_out_one(&mut self, place: Place, output: Output) -> bool {
-        if self.trace.is_on() {
+        if self.trace.covers_outputs() {
             self.trace_output(place, &output);
         }
         match output {

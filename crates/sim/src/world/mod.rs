@@ -15,7 +15,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Entry, Event, Keyring, Lost, Mono, NodeId, StreamId, Ticket, Written};
+use dui_core::{
+    EndOfStream, Entry, Event, Keyring, Lost, Mono, NodeId, StreamId, Ticket, Tuning, Written,
+};
 
 use crate::dice::Dice;
 use crate::host::{Host, Place};
@@ -186,6 +188,8 @@ pub struct World {
     pub trace: Trace,
     /// Time between two probes of nodes that start from now on.
     pub probe_interval: Duration,
+    /// Constants of their protocol.
+    pub tuning: Tuning,
     /// The chance of everything that nothing else decides.
     pub dice: Dice,
     now: Ns,
@@ -207,6 +211,7 @@ impl World {
             recorded: None,
             trace: Trace::none(),
             probe_interval: Duration::from_secs(1),
+            tuning: Tuning::default(),
             dice: Dice::new(seed ^ 0x5eed),
             now: 1_000_000_000,
             queue: Queue::new(),
@@ -287,6 +292,7 @@ impl World {
             joins: Vec::new(),
             shared: dui_core::SharedConfig::default(),
             cost: Duration::ZERO,
+            merge_cost: Duration::ZERO,
             on: true,
             life: 0,
             process: None,
