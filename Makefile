@@ -14,7 +14,8 @@ SHELL := /bin/bash
 
 FUZZ_SECONDS ?= 60
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
-	find-10 vanish partition sick-host reject sealed docker image
+	find-10 vanish partition sick-host reject sealed \
+	entries-speed entries-memory schemathesis write-100 kill-loop docker image
 
 run:
 	@cargo run -p dui-cli -- up
