@@ -18,7 +18,8 @@ STATIC_TARGET := x86_64-unknown-linux-gnu
 STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
 	find-10 vanish partition sick-host reject sealed docker image \
-	rumor-1024 detect-1000 boot-2000 idle-bytes
+	rumor-1024 detect-1000 boot-2000 idle-bytes \
+	entries-speed entries-memory schemathesis write-100 kill-loop
 
 run:
 	@cargo run -p dui-cli -- up

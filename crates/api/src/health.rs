@@ -85,7 +85,8 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse,
     let counters = ask(app.handle.counters()).await?;
     let members = ask(app.handle.members()).await?;
     let this = ask(app.handle.this()).await?;
+    let shared = ask(app.handle.shared()).await?;
     let watchers = crate::WATCHERS_MAX - app.watchers.available_permits();
-    let text = metrics::text(&counters, &members, &this, watchers);
+    let text = metrics::text(&counters, &members, &this, &shared, watchers);
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }

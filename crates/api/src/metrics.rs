@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write};
 
-use dui_node::core::{Counters, Member, MemberState, SelfInfo};
+use dui_node::core::{Counters, Member, MemberState, SelfInfo, SharedInfo};
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -21,6 +21,7 @@ pub(crate) fn text(
     counters: &Counters,
     members: &[Member],
     this: &SelfInfo,
+    shared: &SharedInfo,
     watchers: usize,
 ) -> String {
     let mut page = Page::default();
@@ -62,6 +63,30 @@ pub(crate) fn text(
         "Event streams open at the client port.",
     );
     page.sample("dui_watchers", &[], watchers);
+    let held = [
+        (
+            "entries",
+            "Shared entries that have a value.",
+            shared.entries as u64,
+        ),
+        (
+            "tombstones",
+            "What deletes and expiries of shared entries have left.",
+            shared.tombstones as u64,
+        ),
+        ("bytes", "Memory that shared entries take.", shared.bytes),
+        ("bytes_max", "Memory that they may take.", shared.bytes_max),
+        (
+            "unstored",
+            "Shared entries that wait to be durable.",
+            shared.unstored as u64,
+        ),
+    ];
+    for (name, help, count) in held {
+        let name = format!("dui_shared_{name}");
+        page.family(&name, "gauge", help);
+        page.sample(&name, &[], count);
+    }
     for (name, help, count) in counters.list() {
         let name = format!("dui_{name}_total");
         page.family(&name, "counter", help);

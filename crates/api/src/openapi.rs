@@ -200,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_described_under_the_names_that_they_have() {
+        let document = json();
+        for (schema, names) in [
+            ("Payload", ["payload", "payload_base64"]),
+            ("EntryValue", ["value", "value_base64"]),
+        ] {
+            let schemas = &document["components"]["schemas"];
+            let described = schemas[schema].to_string();
+            for name in names {
+                assert!(described.contains(&format!("\"{name}\"")), "{schemas}");
+            }
+        }
+    }
+
+    #[test]
     fn every_reference_leads_somewhere_and_every_field_is_explained() {
         let document = json();
         let text = document.to_string();

@@ -31,8 +31,10 @@ use failure::Failure;
 fn main() {
     let command = Cli::parse().command;
     // One thread: a node waits far more than it works, and every further
-    // thread costs memory.
+    // thread costs memory. It looks for packets after every few steps: under
+    // load a step takes a while, and probes must not wait for sixty of them.
     let code = tokio::runtime::Builder::new_current_thread()
+        .event_interval(8)
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))

@@ -23,20 +23,32 @@ fn decode<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
     STANDARD.decode(text).map_err(serde::de::Error::custom)
 }
 
-/// Bytes under the two names that they have in JSON.
-macro_rules! bytes_as {
-    ($(#[$about:meta])* $type:ident: $text:literal or $base64:literal) => {
-        $(#[$about])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-        pub enum $type {
-            /// UTF-8 text as it is.
-            #[serde(rename = $text)]
-            Text(String),
-            /// Anything else, in standard base64 with padding.
-            #[serde(rename = $base64)]
-            Base64(Binary),
-        }
+/// The bytes of an event, in the form that JSON can carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum Payload {
+    /// UTF-8 text as it is.
+    #[serde(rename = "payload")]
+    Text(String),
+    /// Anything else, in standard base64 with padding.
+    #[serde(rename = "payload_base64")]
+    Base64(Binary),
+}
 
+/// The bytes of an entry, in the form that JSON can carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum EntryValue {
+    /// UTF-8 text as it is.
+    #[serde(rename = "value")]
+    Text(String),
+    /// Anything else, in standard base64 with padding.
+    #[serde(rename = "value_base64")]
+    Base64(Binary),
+}
+
+// The enums are written out: names that a macro hands on reach serde, and not
+// the derive that describes the schema.
+macro_rules! bytes {
+    ($type:ident) => {
         impl $type {
             /// The bytes.
             pub fn as_bytes(&self) -> &[u8] {
@@ -58,12 +70,5 @@ macro_rules! bytes_as {
     };
 }
 
-bytes_as! {
-    /// The bytes of an event, in the form that JSON can carry.
-    Payload: "payload" or "payload_base64"
-}
-
-bytes_as! {
-    /// The bytes of an entry, in the form that JSON can carry.
-    Value: "value" or "value_base64"
-}
+bytes!(Payload);
+bytes!(EntryValue);

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::binary::{Binary, Value};
+use crate::binary::{Binary, EntryValue};
 use crate::problem::Problem;
 
 /// A shared entry as the asked node holds it.
@@ -17,7 +17,7 @@ pub struct Entry {
     pub key: String,
     /// Up to 1 MiB of anything: `value` or `value_base64` in JSON.
     #[serde(flatten)]
-    pub value: Value,
+    pub value: EntryValue,
     /// As it was sent with the value; `null` if none was.
     #[serde(default)]
     #[schema(example = "application/json")]
@@ -106,9 +106,9 @@ pub struct Operation {
 impl Operation {
     /// Gives a key a value.
     pub fn put(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        let (value, value_base64) = match Value::from(value.into()) {
-            Value::Text(text) => (Some(text), None),
-            Value::Base64(bytes) => (None, Some(bytes)),
+        let (value, value_base64) = match EntryValue::from(value.into()) {
+            EntryValue::Text(text) => (Some(text), None),
+            EntryValue::Base64(bytes) => (None, Some(bytes)),
         };
         Self {
             value,

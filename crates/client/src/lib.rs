@@ -33,7 +33,7 @@ mod user_event;
 mod watch;
 mod watch_event;
 
-pub use binary::{Binary, Payload, Value};
+pub use binary::{Binary, EntryValue, Payload};
 pub use client::{Client, Probe, TIMEOUT};
 pub use discovery::{Discovery, ProviderInfo, ProviderState};
 pub use entry::{

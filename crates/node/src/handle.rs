@@ -349,6 +349,16 @@ impl Handle {
     }
 }
 
+impl Request {
+    /// How many writes of entries it asks for: what it costs.
+    pub(crate) fn writes(&self) -> usize {
+        match self {
+            Request::Write(request) => request.writes.len(),
+            Request::Ask(_) | Request::Leave(_) => 0,
+        }
+    }
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

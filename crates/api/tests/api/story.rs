@@ -52,6 +52,7 @@ async fn metrics_count_members_and_packets() {
     );
     let text = String::from_utf8(answer.body).unwrap();
     assert!(text.contains("dui_members{state=\"alive\"} 2\n"), "{text}");
+    assert!(text.contains("dui_shared_entries 0\n"), "{text}");
     assert!(
         text.contains("# TYPE dui_packets_sent_total counter\n"),
         "{text}"

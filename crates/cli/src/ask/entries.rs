@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use dui_client::{Ack, ChangeKind, Entry, SharedChange, Value, WriteOptions, Written};
+use dui_client::{Ack, ChangeKind, Entry, EntryValue, SharedChange, WriteOptions, Written};
 
 use super::{client, json, read};
 use crate::args::{DeleteArgs, GetArgs, ListArgs, PutArgs, Sure};
@@ -119,17 +119,17 @@ pub(super) fn change(change: &SharedChange) -> String {
 }
 
 /// The beginning of a value, on one line.
-fn shown(value: &Value) -> String {
+fn shown(value: &EntryValue) -> String {
     const CHARS_MAX: usize = 40;
     match value {
-        Value::Text(text) => {
+        EntryValue::Text(text) => {
             let mut shown: String = text.chars().take(CHARS_MAX).collect();
             if shown.len() < text.len() {
                 shown.push('…');
             }
             shown
         }
-        Value::Base64(_) => "(binary)".into(),
+        EntryValue::Base64(_) => "(binary)".into(),
     }
 }
 

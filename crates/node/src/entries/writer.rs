@@ -1,14 +1,18 @@
 //! Writer: one thread that makes entries durable, as many at once as wait for it.
 //!
 //! Whatever came while a group was being synced is the next group: the slower
-//! the disk, the larger the groups, and no write waits for more than two
-//! syncs. A thread of its own, because a sync blocks, and the node has probes
+//! the disk, the larger the groups, and no write waits for much more than two
+//! syncs. Who was just answered is about to write again, so where several
+//! write at once a group waits a part of a sync for them: otherwise half of
+//! the writers would be synced in turn with the other half, at twice the
+//! price. A thread of its own, because a sync blocks, and the node has probes
 //! to answer meanwhile.
 
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use dui_core::Entry;
 use tokio::sync::mpsc as events;
@@ -71,6 +75,7 @@ impl Writer {
             path: path.display().to_string(),
             outcomes: outgoing,
             failing: false,
+            pace: Pace::default(),
         };
         let work = move || {
             desk.work(&incoming);
@@ -135,12 +140,43 @@ struct Desk {
     path: String,
     outcomes: events::UnboundedSender<Outcome>,
     failing: bool,
+    pace: Pace,
+}
+
+/// How many write at once, and how long a group waits for them.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Batches in the last group and in the one before.
+    last: [usize; 2],
+    sync: Duration,
+}
+
+impl Pace {
+    /// No more than this is worth waiting for: those who were answered last
+    /// and those who wrote meanwhile.
+    fn batches_max(&self) -> usize {
+        self.last.iter().sum()
+    }
+
+    /// When a group that was begun now is written at the latest.
+    fn deadline(&self) -> Instant {
+        const WAIT_MAX: Duration = Duration::from_millis(5);
+        let alone = self.batches_max() <= 2;
+        let wait = if alone { Duration::ZERO } else { self.sync / 4 };
+        Instant::now() + wait.min(WAIT_MAX)
+    }
+
+    fn note(&mut self, batches: usize, sync: Duration) {
+        self.last = [batches, self.last[0]];
+        self.sync = sync;
+    }
 }
 
 impl Desk {
     fn work(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut group = Group::default();
         while let Ok(first) = jobs.recv() {
+            let deadline = self.pace.deadline();
             let mut next = Some(first);
             while let Some(job) = next.take() {
                 match job {
@@ -163,13 +199,18 @@ impl Desk {
                             format::remove(&mut group.record, entry);
                         }
                         group.batch = Some(batch);
+                        group.batches += 1;
                     }
                     Job::Copy { entries, last } => {
                         self.write(&mut group);
                         self.copy(&entries, last);
                     }
                 }
-                next = jobs.try_recv().ok();
+                next = jobs.try_recv().ok().or_else(|| {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let more = group.batches < self.pace.batches_max() && !left.is_zero();
+                    more.then(|| jobs.recv_timeout(left).ok()).flatten()
+                });
             }
             self.write(&mut group);
         }
@@ -193,10 +234,13 @@ impl Desk {
 
     /// Writes the group and tells how that went.
     fn write(&mut self, group: &mut Group) {
+        let began = Instant::now();
         self.append(group);
         let Some(batch) = group.batch.take() else {
             return;
         };
+        self.pace
+            .note(std::mem::take(&mut group.batches), began.elapsed());
         let outcome = match group.failed.take() {
             None => {
                 if std::mem::take(&mut self.failing) {
@@ -264,6 +308,66 @@ struct Group {
     record: Vec<u8>,
     /// The last batch that ends in it.
     batch: Option<u64>,
+    /// How many end in it.
+    batches: usize,
     /// An earlier part of its batch failed.
     failed: Option<io::Error>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::entries::load;
+
+    fn entry(key: &str, value: &[u8]) -> Entry {
+        let version = dui_core::Version {
+            timestamp: dui_core::Timestamp(1),
+            origin: dui_core::NodeId(1),
+        };
+        Entry::value_of(key, version, value, None, None)
+    }
+
+    fn writer(dir: &std::path::Path) -> (Writer, Vec<Entry>) {
+        let lock = Arc::new(File::create(dir.join("lock")).unwrap());
+        Writer::start(load(dir).unwrap(), lock).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_told_to_be_stored_is_there_after_a_restart_however_large() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, _) = writer(dir.path());
+        // The second batch does not fit into one record.
+        let large: Vec<_> = (0..20)
+            .map(|n| entry(&format!("large/{n:02}"), &vec![n; 1 << 20]))
+            .collect();
+        writer.store(1, vec![entry("a", b"1"), entry("gone", b"2")], vec![]);
+        writer.store(2, large.clone(), vec![entry("gone", b"2")]);
+        loop {
+            match writer.outcome().await.unwrap() {
+                Outcome::Stored { batch: 2 } => break,
+                Outcome::Stored { batch: 1 } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        writer.finish().await;
+        let (_, found) = self::writer(dir.path());
+        assert_eq!(found.len(), 21);
+        assert_eq!(found[0], entry("a", b"1"));
+        assert!(found[1..] == large);
+    }
+
+    #[test]
+    fn a_group_waits_for_as_many_as_write_and_never_for_a_single_one() {
+        let sync = Duration::from_millis(4);
+        let mut pace = Pace::default();
+        pace.note(1, sync);
+        pace.note(1, sync);
+        assert!(pace.deadline() <= Instant::now());
+        pace.note(30, sync);
+        assert_eq!(pace.batches_max(), 31);
+        let wait = pace.deadline().saturating_duration_since(Instant::now());
+        assert!(wait <= sync / 4 && wait > Duration::ZERO, "{wait:?}");
+    }
 }
