@@ -201,30 +201,20 @@ fn a_newcomer_at_a_reused_address_is_believed_once_packets_get_through() {
 }
 
 /// A stream that was cut waits for its next retransmission when all is well
-/// again; who answers packets meanwhile is not doubted, and the detour is over.
+/// again, here for ten seconds more: packets get through before.
 #[test]
 fn a_detour_whose_stream_stalls_is_left_once_packets_get_through() {
-    let names = ["ann", "bo", "cy"];
     for seed in 0..10 {
-        let mut town = Town::of(seed, names);
-        for other in ["ann", "cy"] {
-            town.block_udp("bo", other).block_udp(other, "bo");
-        }
-        let all = |town: &Town| names.map(|name| town.peer(name).udp_blocked().len());
-        let taken = town.until(secs(60), |town| all(town) == [1, 2, 1]);
+        let mut town = Town::of(seed, ["ann", "bo", "cy"]);
+        let bo = town.id("bo");
+        town.block_udp("ann", "bo").block_udp("bo", "ann");
+        let taken = town.until(secs(60), |town| town.peer("ann").udp_blocked() == [bo]);
         assert!(taken.is_some(), "seed {seed}");
-        // Sent again after 0.2, 0.6, 1.4 and 3 s, in vain, and then after 6.2.
-        town.partition(&["bo"]).run(ms(3_100)).heal();
-        let healed = town.now();
-        town.run(secs(3));
-        assert_eq!(all(&town), [0, 0, 0], "seed {seed}");
-        town.run(secs(10));
-        for viewer in names {
-            // A probe that was under way at the heal may come to its verdict.
-            let doubt = town.events(viewer).iter().find(|(at, event)| {
-                *at > healed + ms(1_000) && matches!(event, Event::MemberSuspect(_))
-            });
-            assert_eq!(doubt, None, "{viewer}, seed {seed}");
-        }
+        // cy reaches both: nobody is doubted.
+        town.cut_one_way("ann", "bo").run(secs(14)).heal();
+        let over = town.until(secs(5), |town| town.peer("ann").udp_blocked().is_empty());
+        assert!(over.is_some(), "seed {seed}");
+        let gone = town.anybody_failed();
+        assert_eq!(gone, None, "seed {seed}");
     }
 }
