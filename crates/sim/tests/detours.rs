@@ -199,3 +199,22 @@ fn a_newcomer_at_a_reused_address_is_believed_once_packets_get_through() {
     });
     assert!(believed.is_some());
 }
+
+/// A stream that was cut waits for its next retransmission when all is well
+/// again, here for ten seconds more: packets get through before.
+#[test]
+fn a_detour_whose_stream_stalls_is_left_once_packets_get_through() {
+    for seed in 0..10 {
+        let mut town = Town::of(seed, ["ann", "bo", "cy"]);
+        let bo = town.id("bo");
+        town.block_udp("ann", "bo").block_udp("bo", "ann");
+        let taken = town.until(secs(60), |town| town.peer("ann").udp_blocked() == [bo]);
+        assert!(taken.is_some(), "seed {seed}");
+        // cy reaches both: nobody is doubted.
+        town.cut_one_way("ann", "bo").run(secs(14)).heal();
+        let over = town.until(secs(5), |town| town.peer("ann").udp_blocked().is_empty());
+        assert!(over.is_some(), "seed {seed}");
+        let gone = town.anybody_failed();
+        assert_eq!(gone, None, "seed {seed}");
+    }
+}

@@ -310,3 +310,25 @@ fn who_is_met_by_stream_is_not_seen_at_the_streams_own_port() {
     assert_eq!(town.alive("ann").len(), 2);
     assert_eq!(mismatches(&town, "ann"), 0);
 }
+
+/// The heir of its address answers, as itself. It may be asked to look for the
+/// old one, too, and what it says then still says nothing about that one.
+#[test]
+fn who_is_gone_is_not_kept_alive_by_who_lives_at_its_address_now() {
+    for seed in 0..10 {
+        let mut town = Town::of(seed, ["ann", "bo", "cy", "dee"]);
+        let old = town.id("cy");
+        // ann misses that bo and cy exchange their addresses, and that cy is
+        // replaced. It hears of bo first, while it lists both alive.
+        town.partition(&["ann"]).swap("bo", "cy").run(ms(200));
+        town.kill("cy").replace("cy", "new");
+        town.run(ms(300)).heal().cut("ann", "new").run(secs(2));
+        town.heal().run(secs(20));
+        let held = town.peer("ann").member(old).map(|member| member.state);
+        assert!(
+            held.is_none_or(|state| state == MemberState::Failed),
+            "{held:?}, seed {seed}"
+        );
+        agreed(&mut town, &["ann", "bo", "new", "dee"], secs(1));
+    }
+}

@@ -268,7 +268,11 @@ impl Membership {
         let Some(target) = reason.target() else {
             return;
         };
-        let relays = self.sample(self.tuning.relays, rng, |id| id == target);
+        // Who lives there now would answer for the target, being a relay.
+        let there = self.table.others_at(address, target);
+        let relays = self.sample(self.tuning.relays, rng, |id| {
+            id == target || there.contains(&id)
+        });
         if let Some(probe) = self.probes.get_mut(seq) {
             probe.relays.clone_from(&relays);
         }

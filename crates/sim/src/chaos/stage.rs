@@ -256,7 +256,10 @@ impl Stage {
                 }
             }
             Fault::Leave(one) => {
-                if let Some(place) = self.expendable(one) {
+                // A stopped process does not hear of it.
+                if let Some(place) = self.expendable(one)
+                    && self.world.host(place).runs()
+                {
                     self.world.leave(place);
                 }
             }
@@ -372,7 +375,9 @@ impl Stage {
             Fault::Forget(one, other) => {
                 let (by, whom) = (self.any(one), self.any(other));
                 let id = self.world.host(whom).id;
-                if self.expendable(other) == Some(whom) || self.world.host(whom).peer().is_none() {
+                let may_go =
+                    self.expendable(other) == Some(whom) || self.world.host(whom).peer().is_none();
+                if may_go && self.world.host(by).runs() {
                     // An id that it does not know is an error, and changes nothing.
                     let _ = self.world.with(by, |peer, now| peer.forget(now, id, true));
                 }
@@ -445,6 +450,9 @@ impl Stage {
     }
 
     fn publish(&mut self, place: Place, bytes: usize) {
+        if !self.world.host(place).runs() {
+            return;
+        }
         self.published += 1;
         let mut payload = vec![0; bytes.max(8)];
         payload[..8].copy_from_slice(&self.published.to_le_bytes());
