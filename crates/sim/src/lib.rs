@@ -23,6 +23,7 @@ mod queue;
 mod slab;
 mod town;
 mod trace;
+pub mod trials;
 mod wire;
 mod world;
 
