@@ -24,6 +24,7 @@ pub mod scale;
 mod slab;
 mod town;
 mod trace;
+pub mod trials;
 mod wire;
 mod world;
 

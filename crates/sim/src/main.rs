@@ -1,15 +1,17 @@
-//! dui-sim: chaos from the command line.
+//! dui-sim: chaos and trials from the command line.
 //!
 //! stdout is data: a line for each thousand seeds and one at the end, or what
-//! was broken, with the command that repeats it. Exit code 1: a rule was
-//! broken. 2: usage.
+//! was broken, with the command that repeats it. Progress goes to stderr, if
+//! that is a terminal. Exit code 1: a rule was broken. 2: usage.
 
+use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dui_sim::Trace;
 use dui_sim::chaos::{Case, Stage, Tally, shrink};
+use dui_sim::trials::{Minute, Outcome, Trial};
 
 const USAGE: &str = "\
 usage: dui-sim chaos --seeds A..B [--nodes N] [--faults I,J,…] [--bug NAME] [--plan] [--trace] [--whole]
@@ -21,12 +23,22 @@ usage: dui-sim chaos --seeds A..B [--nodes N] [--faults I,J,…] [--bug NAME] [-
   --plan          print each seed's plan first
   --trace         print everything that happens, and its fingerprint
   --hash          print the fingerprint of everything that happens
-  --whole         do not look for a smaller case when a rule is broken";
+  --whole         do not look for a smaller case when a rule is broken
+
+       dui-sim partition|one-way|loss [--nodes N] [--minutes M] [--seed S]
+
+  lets it befall a cluster for so long, and tells what its nodes told meanwhile
+  and when they agreed afterwards";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match Asked::parse(&args) {
-        Ok(asked) => asked.play(),
+    let trial = args.first().and_then(|name| Trial::named(name));
+    let done = match trial {
+        Some(trial) => try_out(trial, &args[1..]),
+        None => Asked::parse(&args).map(Asked::play),
+    };
+    match done {
+        Ok(code) => code,
         Err(what) => {
             eprintln!("dui-sim: {what}\n\n{USAGE}");
             ExitCode::from(2)
@@ -102,11 +114,13 @@ impl Asked {
     fn play(self) -> ExitCode {
         let began = Instant::now();
         let mut tally = Tally::default();
+        let mut progress = Progress::new(&self.seeds);
         for seed in self.seeds.clone() {
             let case = Case {
                 seed,
                 ..self.case.clone()
             };
+            progress.show(&tally, began);
             if self.plan {
                 println!("{:#?}", case.plan());
             }
@@ -124,6 +138,7 @@ impl Asked {
                     tally.add(seed, &played);
                 }
                 Err(broken) => {
+                    progress.clear();
                     println!("seed {seed}: {broken}");
                     let case = if self.whole {
                         case
@@ -143,11 +158,56 @@ impl Asked {
                 }
             }
             if tally.seeds % 1_000 == 0 {
+                progress.clear();
                 println!("{}", summary(&tally, began));
             }
         }
+        progress.clear();
         println!("{}", summary(&tally, began));
         ExitCode::SUCCESS
+    }
+}
+
+/// One line that is written over, twice a second.
+struct Progress {
+    seeds: u64,
+    shown: Option<Instant>,
+    on: bool,
+}
+
+impl Progress {
+    fn new(seeds: &Range<u64>) -> Self {
+        Self {
+            seeds: seeds.end - seeds.start,
+            shown: None,
+            on: std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&mut self, tally: &Tally, began: Instant) {
+        const EVERY: Duration = Duration::from_millis(500);
+        if !self.on || self.shown.is_some_and(|shown| shown.elapsed() < EVERY) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let (done, all) = (tally.seeds, self.seeds);
+        let took = began.elapsed().as_secs_f64();
+        let left = match done {
+            0 => String::new(),
+            _ => format!(", {:.0} s left", took / done as f64 * (all - done) as f64),
+        };
+        let hours = tally.virtual_time.as_secs_f64() / 3_600.0;
+        // Who watches a terminal that is gone watches nothing.
+        let _ = write!(
+            std::io::stderr(),
+            "\r\x1b[K{done} of {all} seeds, {hours:.1} virtual hours{left}"
+        );
+    }
+
+    fn clear(&self) {
+        if self.shown.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
     }
 }
 
@@ -163,6 +223,57 @@ fn summary(tally: &Tally, began: Instant) -> String {
         tally.agreed_after_max.as_secs_f64(),
         tally.slowest_seed,
     )
+}
+
+/// One line for each minute in which something was told, then the outcome.
+fn try_out(trial: Trial, args: &[String]) -> Result<ExitCode, String> {
+    let (mut nodes, mut minutes, mut seed) = (100, 30, 1);
+    let mut args = args.iter().map(String::as_str);
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or(format!("{flag} wants a value"))?;
+        match flag {
+            "--nodes" => nodes = number(value)?,
+            "--minutes" => minutes = number(value)?,
+            "--seed" => seed = number(value)?,
+            other => return Err(format!("no such flag: {other}")),
+        }
+    }
+    let began = Instant::now();
+    let span = Duration::from_secs(60 * minutes as u64);
+    let Some(outcome) = trial.run(nodes, span, seed as u64) else {
+        println!("they do not find each other");
+        return Ok(ExitCode::FAILURE);
+    };
+    let Outcome {
+        joined_after,
+        settled_after,
+        minutes: told,
+        alive,
+        agreed_after,
+    } = outcome;
+    let secs = |after: Duration| format!("{:.2} s", after.as_secs_f64());
+    println!("joined after {}", secs(joined_after));
+    for (minute, told) in told.iter().enumerate() {
+        if told != &Minute::default() {
+            println!(
+                "minute {minute}: {} suspected, {} failed, {} wronged, {} alive",
+                told.suspected, told.failed, told.wronged, told.alive
+            );
+        }
+    }
+    println!(
+        "settled after {}",
+        settled_after.map_or("0.00 s".into(), secs)
+    );
+    for (members, holders) in alive {
+        println!("{holders} nodes hold {members} alive");
+    }
+    println!("agreed after {}", agreed_after.map_or("never".into(), secs));
+    eprintln!("{:.1} s", began.elapsed().as_secs_f64());
+    Ok(match agreed_after {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    })
 }
 
 fn range(text: &str) -> Result<Range<u64>, String> {

@@ -9,10 +9,11 @@ use dui_core::{Incarnation, MemberState, NodeId};
 use crate::host::Host;
 use crate::world::World;
 
-/// Probe rounds until a dead member was asked by somebody. Where views are
-/// equal it is one; where they differ each of N picks one of N at random, and
-/// the chance that nobody picked it in r rounds is e^-r: 1 in 160,000 here.
-const ROUNDS: u32 = 12;
+/// Probe rounds until a dead member was asked by somebody, at least. Where views
+/// are equal it is one; where they differ each of N picks one of N at random,
+/// and the chance that nobody picked it in r rounds is e^-r: 1 in 160,000 here.
+/// Whom one alone lists that one asks within 2N - 1 rounds (SWIM, section 4.3).
+const ROUNDS_MIN: u32 = 12;
 /// A probe's verdict: 5 units of 400 ms, where packets took long, by an observer
 /// of awareness 8.
 pub const VERDICT: Duration = Duration::from_millis(5 * 400 * 9);
@@ -34,7 +35,8 @@ const DETOUR: Duration = Duration::from_secs(30);
 /// long as the detour lasts that began then.
 pub fn agreed_within(members: usize) -> Duration {
     let by_size = Duration::from_secs_f64((members.max(1) as f64).log10());
-    Duration::from_secs(1) * ROUNDS
+    let rounds = (2 * members as u32).saturating_sub(1).max(ROUNDS_MIN);
+    Duration::from_secs(1) * rounds
         + VERDICT
         + SUSPICION.max(by_size * 2)
         + LOST
