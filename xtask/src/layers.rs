@@ -28,6 +28,7 @@ const FOUNDATION: &[&str] = &[
     "seal",
     "keyring",
     "reconcile",
+    "diagnosis",
 ];
 /// Modules that stand side by side on the foundation.
 const MIDDLE: &[&str] = &["membership", "gossip", "discovery"];

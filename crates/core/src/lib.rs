@@ -11,11 +11,13 @@
 //!
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
-//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `types` ← `membership`,
+//! Modules point down only: `clock`, `id`, `wire`, `seal`, `reconcile`, `types`,
+//! `diagnosis` ← `membership`,
 //! `gossip`, `discovery` ← `peer`. The three in the middle never import one
 //! another; `peer` composes them.
 
 pub mod clock;
+pub mod diagnosis;
 mod discovery;
 mod gossip;
 pub mod id;
@@ -31,7 +33,8 @@ pub use clock::{Mono, Now, Timestamp};
 pub use id::{ClusterName, Incarnation, MessageCounter, NameError, NodeId, NodeName, RunId};
 pub use keyring::{Key, KeyError, KeyFingerprint, Keyring};
 pub use peer::{
-    Config, Counters, DiscoveryInfo, EndOfStream, Event, Fatal, ForgetError, ForgetReason, Input,
-    Known, Member, MemberState, Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role,
-    SelfInfo, StreamId, Timer, UserEvent, Why, WhyEntry,
+    Config, Counters, DiscoveryInfo, EXAMINATION_LASTS, EXAMINED_MAX, EndOfStream, Event,
+    ExamineAlso, Fatal, ForgetError, ForgetReason, Input, Known, Member, MemberState, Output, Peer,
+    ProviderInfo, PublishError, Record, Refusal, Role, SelfInfo, StreamId, Timer, UserEvent, Why,
+    WhyEntry,
 };

@@ -161,6 +161,10 @@ pub enum EndOfStream {
     /// Connecting or a write took too long, the frame was too large, or the
     /// address cannot be reached: says nothing about the peer.
     Broken,
+    /// Connected, and no handshake came about: nothing was answered in time,
+    /// or nonsense. Says no more about the peer than [`EndOfStream::Broken`],
+    /// but the way there is open.
+    Silent,
 }
 
 /// What happened, as the shell saw it.
@@ -226,6 +230,11 @@ pub enum Input<'a> {
     Thawed {
         /// 32 random bytes from the system.
         seed: [u8; 32],
+    },
+    /// The system did not let a packet to this address out: our own firewall.
+    SendDenied {
+        /// Where it was to go.
+        to: SocketAddr,
     },
     /// The time of the last `WakeAt` has come (early or stale calls are harmless).
     Timeout,
@@ -308,6 +317,8 @@ pub enum Timer {
     Leave,
     /// Known peers are written down.
     Persist,
+    /// What an examination was not answered is asked again.
+    Examine,
 }
 
 /// Why a member disappeared from the list.
@@ -444,6 +455,19 @@ pub enum Refusal {
         /// What it claimed.
         incarnation: u64,
     },
+}
+
+impl Refusal {
+    /// Who was refused, or refused us.
+    pub fn from(&self) -> SocketAddr {
+        match self {
+            Self::OtherCluster { from, .. }
+            | Self::OtherKey { from, .. }
+            | Self::NotSealed { from, .. }
+            | Self::OtherVersion { from, .. }
+            | Self::ClockAhead { from, .. } => *from,
+        }
+    }
 }
 
 /// Why a node must stop.

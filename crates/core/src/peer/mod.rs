@@ -7,6 +7,7 @@
 
 mod contact;
 mod detour;
+mod examine;
 mod inbox;
 mod leave;
 mod limits;
@@ -16,6 +17,7 @@ mod streams;
 mod sync;
 
 pub use crate::types::*;
+pub use examine::{ExamineAlso, LASTS as EXAMINATION_LASTS, SUBJECTS_MAX as EXAMINED_MAX};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -32,6 +34,7 @@ use crate::membership::{Act, Membership};
 use crate::seal::Seal;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
 use detour::Detours;
+use examine::Examinations;
 use leave::Leaving;
 use limits::{Refusals, SourceLimits};
 use outbox::Path;
@@ -69,6 +72,9 @@ pub struct Peer {
     /// Peers that are known to have a window for our present salt.
     introduced: BTreeMap<NodeId, (RunId, u64)>,
     detours: Detours,
+    examinations: Examinations,
+    /// Only examines: is no member, greets nobody and believes nothing.
+    examiner: bool,
     /// Of the latest call.
     present: Mono,
     sources: SourceLimits,
@@ -123,6 +129,8 @@ impl Peer {
             my_alive: my_alive.clone(),
             introduced: BTreeMap::new(),
             detours: Detours::default(),
+            examinations: Examinations::default(),
+            examiner: false,
             present: now.mono,
             sources: SourceLimits::default(),
             refusals: Refusals::default(),
@@ -136,6 +144,15 @@ impl Peer {
         };
         peer.counters.rumors_originated += 1;
         peer.gossip.spread(now.mono, my_alive, None);
+        peer.settle(now);
+        peer
+    }
+
+    /// One that only examines, and leaves no trace in anybody's list: it is
+    /// heard and answered, greets nobody and takes no part in anything.
+    pub fn examiner(config: Config, now: Now, seed: [u8; 32]) -> Self {
+        let mut peer = Self::new(config, now, seed);
+        peer.examiner = true;
         peer.settle(now);
         peer
     }
@@ -255,6 +272,7 @@ impl Peer {
                 provider,
             } => self.receive_beacon(now, from, bytes, provider),
             Input::Unreachable { peer } => {
+                self.examinations.refused(peer);
                 self.leave_without(peer);
                 self.membership.refused(now, peer, &mut self.rng);
             }
@@ -276,6 +294,7 @@ impl Peer {
                 self.discovery.candidates(now, provider, addresses, lives);
             }
             Input::Thawed { seed } => self.thaw(now, seed),
+            Input::SendDenied { to } => self.send_denied(to),
             Input::Timeout => {
                 let round_ms = self.clock.ms(now);
                 self.membership.on_time(now, round_ms, &mut self.rng);
@@ -363,6 +382,7 @@ impl Peer {
         self.synchronize(now);
         self.tend_streams(now);
         self.tend_leave(now);
+        self.tend_examination(now);
         self.deliver_rumors(now);
         if self.discovery.take_known_changed() && self.persist_at.is_none() {
             self.persist_at = Some(now.mono + PERSIST_INTERVAL);
@@ -374,7 +394,7 @@ impl Peer {
     }
 
     fn schedule_wake(&mut self, now: Now) {
-        let quiet = self.leaving.is_some();
+        let quiet = self.leaving.is_some() || self.examiner;
         let parts = [
             Some(self.membership.deadline()),
             self.gossip.deadline(),
@@ -386,6 +406,7 @@ impl Peer {
                 .and_then(Leaving::deadline)
                 .map(|at| (at, Timer::Leave)),
             self.persist_at.map(|at| (at, Timer::Persist)),
+            self.examinations.deadline().map(|at| (at, Timer::Examine)),
         ];
         let next = parts.into_iter().flatten().min();
         // What is overdue is due now: a past time would read as a sleep.

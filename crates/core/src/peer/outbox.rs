@@ -141,7 +141,7 @@ impl Peer {
 
     /// The member's cookie, until it is known to have a window for our salt:
     /// so that a first contact needs no challenge.
-    fn proof_for(&self, to: NodeId) -> Option<u64> {
+    pub(super) fn proof_for(&self, to: NodeId) -> Option<u64> {
         let info = &self.membership.table().get(to)?.info;
         let generation = self.seal.salt_generation();
         let known = self.introduced.get(&to) == Some(&(info.run, generation));

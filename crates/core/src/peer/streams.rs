@@ -115,7 +115,7 @@ impl Streams {
     fn shorts(&self) -> usize {
         self.open
             .values()
-            .filter(|stream| stream.is_short())
+            .filter(|stream| stream.is_short() && stream.purpose != Some(Purpose::Examine))
             .count()
     }
 
@@ -227,14 +227,19 @@ impl Peer {
         self.open_stream(address, Some(from), packet);
     }
 
-    fn open_stream(&mut self, to: SocketAddr, peer: Option<NodeId>, mut first: Packet) {
-        let Some(purpose) = first.stream else {
-            return;
-        };
+    /// Opens a stream for what its first frame says; its name.
+    pub(super) fn open_stream(
+        &mut self,
+        to: SocketAddr,
+        peer: Option<NodeId>,
+        mut first: Packet,
+    ) -> Option<StreamId> {
+        let purpose = first.stream?;
         let stream = self.streams.start(self.present, to, peer, purpose);
         first.brief = false;
         self.outputs.push_back(Output::StreamOpen { stream, to });
         self.send(Path::Stream(stream, to), peer, first);
+        Some(stream)
     }
 
     /// What would have gone by packet. A stream serves while it is used.
@@ -266,12 +271,13 @@ impl Peer {
 
     /// A stream is gone. Of a ring stream that nobody said goodbye on, that is evidence.
     pub(super) fn stream_ended(&mut self, now: Now, id: StreamId, how: EndOfStream) {
+        self.examinations.stream_ended(id, how);
         let Some(stream) = self.streams.open.remove(&id) else {
             return;
         };
         let ring = stream.is_ring();
         if ring && stream.ours {
-            let wait = if how == EndOfStream::Broken {
+            let wait = if matches!(how, EndOfStream::Broken | EndOfStream::Silent) {
                 RETRY
             } else {
                 SETTLE

@@ -79,7 +79,28 @@ impl Packet {
                 Some(Purpose::Bulk) => 3,
                 Some(Purpose::Goodbye) => 4,
                 Some(Purpose::Detour) => 5,
+                Some(Purpose::Examine) => 6,
             },
+            examine: self.examine.map(|examine| proto::Examine {
+                number: examine.number,
+                clock_ms: examine.clock_ms,
+                cookie: examine.cookie,
+                address: address(examine.address),
+                way: examine.way as u32,
+                wishes: u32::from(examine.wishes.packets)
+                    | u32::from(examine.wishes.stream) << 1
+                    | u32::from(examine.wishes.beacon) << 2,
+            }),
+            examined: self.examined.map(|examined| proto::Examined {
+                number: examined.number,
+                clock_ms: examined.clock_ms,
+                asked_ms: examined.asked_ms,
+                address: address(examined.address),
+                way: examined.way as u32,
+                arrived: examined.arrived.0,
+                links: examined.links.0,
+            }),
+            padding: vec![0; self.padding],
         }
     }
 }
@@ -95,6 +116,8 @@ impl Beacon {
             role: role(self.role),
             messages: self.messages.0,
             view: self.view,
+            examination: self.examination,
+            examined: self.examined,
         }
         .encode_to_vec()
     }

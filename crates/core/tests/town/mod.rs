@@ -178,6 +178,15 @@ impl Town {
     /// Starts (again) with the record it has, if any. What it was told in
     /// earlier lives is forgotten.
     pub fn start(&mut self, name: &str) -> &mut Self {
+        self.start_as(name, Peer::new)
+    }
+
+    /// Starts one that only examines.
+    pub fn start_examiner(&mut self, name: &str) -> &mut Self {
+        self.start_as(name, Peer::examiner)
+    }
+
+    fn start_as(&mut self, name: &str, peer: fn(Config, Now, [u8; 32]) -> Peer) -> &mut Self {
         let place = self.place(name);
         let seed = self.seed();
         let now = self.clock_of(place);
@@ -203,7 +212,7 @@ impl Town {
             forgotten: record.map(|record| record.forgotten).unwrap_or_default(),
             probe_interval: Duration::from_secs(1),
         };
-        resident.peer = Some(Peer::new(config, now, seed));
+        resident.peer = Some(peer(config, now, seed));
         resident.stopped = false;
         self.drain(place);
         self

@@ -66,8 +66,8 @@ fn every_field_of_v1_is_written_down() {
             Said::Beacon(_) => beacon.extend(numbers),
         }
     }
-    assert_eq!(packet, (1..=26).collect());
-    assert_eq!(beacon, (1..=7).collect());
+    assert_eq!(packet, (1..=29).collect());
+    assert_eq!(beacon, (1..=9).collect());
 }
 
 /// What the next version adds, this one skips: N talks to N-1.
