@@ -21,6 +21,7 @@
 
 mod ask;
 mod convert;
+mod doctor;
 mod events;
 mod extract;
 mod guard;
@@ -40,6 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dui_node::Handle;
 use tokio::sync::Semaphore;
 
+pub use doctor::diagnosis;
 pub use routes::{client_router, health_router};
 pub use serve::serve;
 

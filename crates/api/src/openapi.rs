@@ -98,6 +98,7 @@ mod tests {
         ("get", "/readyz"),
         ("get", "/startupz"),
         ("get", "/v1/discovery"),
+        ("post", "/v1/doctor"),
         ("get", "/v1/events"),
         ("get", "/v1/events/{name}"),
         ("post", "/v1/events/{name}"),

@@ -17,6 +17,7 @@
 
 mod client;
 mod discovery;
+mod doctor;
 mod error;
 mod health;
 mod member;
@@ -30,6 +31,7 @@ mod watch_event;
 
 pub use client::{Client, Probe, TIMEOUT};
 pub use discovery::{Discovery, ProviderInfo, ProviderState};
+pub use doctor::{Check, CheckState, Diagnosis, Finding};
 pub use error::Error;
 pub use health::Health;
 pub use member::{

@@ -11,9 +11,10 @@ use dui_core::{
     Counters, DiscoveryInfo, Event, ForgetError, Member, NodeId, Now, Peer, PublishError, SelfInfo,
     UserEvent, Why,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::discovery::{Board, ProviderState};
+use crate::doctor::Kit;
 use crate::history::{EventStream, History};
 
 /// What a node is up to: for health checks.
@@ -82,6 +83,9 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
     history: Arc<History>,
     providers: Board,
+    pub(crate) kit: Arc<Kit>,
+    /// Examinations take turns.
+    pub(crate) examining: Arc<Mutex<()>>,
 }
 
 /// What to do with the core when the driver comes to it.
@@ -100,11 +104,14 @@ impl Handle {
         requests: mpsc::Sender<Request>,
         history: Arc<History>,
         providers: Board,
+        kit: Kit,
     ) -> Self {
         Self {
             requests,
             history,
             providers,
+            kit: Arc::new(kit),
+            examining: Arc::default(),
         }
     }
 
@@ -224,7 +231,7 @@ impl Handle {
         Ok(self.history.subscribe(after))
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Peer, Now) -> T + Send + 'static,
     ) -> Result<T, ApiError> {

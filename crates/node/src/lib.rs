@@ -23,10 +23,12 @@
 mod binding;
 mod clock;
 mod discovery;
+mod doctor;
 mod driver;
 mod error;
 mod handle;
 mod history;
+mod holder;
 mod interfaces;
 mod journal;
 mod leave;
@@ -40,6 +42,7 @@ mod streams;
 mod udp;
 
 pub use discovery::ProviderState;
+pub use doctor::examine_here;
 pub use dui_core as core;
 pub use error::StartError;
 pub use handle::{ApiError, Handle, LeaveOutcome, NodeEvent, Sequenced, Status};

@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
-use dui_core::{Config, Fatal, Incarnation, NodeId, Peer, RunId};
+use dui_core::{Config, Fatal, Incarnation, NodeId, Now, Peer, RunId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::binding::Binding;
 use crate::clock;
 use crate::discovery::Discovery;
+use crate::doctor::Kit;
 use crate::driver::Driver;
 use crate::error::StartError;
 use crate::handle::Handle;
@@ -47,6 +48,18 @@ impl Node {
     /// # Errors
     /// [`StartError`]: nothing runs then, and every text says what to do.
     pub async fn start(options: Options) -> Result<Node, StartError> {
+        Self::launch(options, Peer::new).await
+    }
+
+    /// Starts one that is no member and only examines: see [`Peer::examiner`].
+    pub(crate) async fn examiner(options: Options) -> Result<Node, StartError> {
+        Self::launch(options, Peer::examiner).await
+    }
+
+    async fn launch(
+        options: Options,
+        peer: fn(Config, Now, [u8; 32]) -> Peer,
+    ) -> Result<Node, StartError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
         }
@@ -62,6 +75,7 @@ impl Node {
         let (state, store) = remember(options.data_dir.as_deref())?;
         let id = state.id;
 
+        let kit = Kit::of(&options);
         let security = Security::new(options.cluster.clone(), options.keys.clone());
         let config = Config {
             cluster: options.cluster,
@@ -78,7 +92,7 @@ impl Node {
             probe_interval: options.probe_interval,
         };
         let seed = clock::entropy().map_err(StartError::Entropy)?;
-        let peer = Peer::new(config, clock::now(), seed);
+        let mut peer = peer(config, clock::now(), seed);
 
         // Bound to every address, the advertised one tells the interface.
         let interface = if binding.bind.is_unspecified() {
@@ -89,6 +103,9 @@ impl Node {
         let discovery_port = options.discovery_port.number;
         let discovery = Discovery::start(&options.discovery, interface, discovery_port);
         let board = discovery.board();
+        let links = board.read();
+        let links = links.iter().filter(|line| line.error.is_none());
+        peer.set_links(&links.map(|line| line.name).collect::<Vec<_>>());
         let (streams, stream_events) = Streams::new(binding.bind, security);
         let history = Arc::new(History::default());
         let (asks, requests) = mpsc::channel(REQUESTS_MAX);
@@ -111,7 +128,7 @@ impl Node {
             stop: stopping,
         };
         Ok(Node {
-            handle: Handle::new(asks, history, board),
+            handle: Handle::new(asks, history, board, kit),
             peer_address,
             stop,
             driver: tokio::spawn(driver.run()),

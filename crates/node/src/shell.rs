@@ -3,6 +3,7 @@
 //! The order is the contract: what is to be remembered urgently is durable
 //! before anything that the core decided after it leaves the node.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(crate) struct Shell {
     pub(crate) fatal: Option<Fatal>,
     /// Streams that ended while an output was carried out: told afterwards.
     ended: Vec<(StreamId, EndOfStream)>,
+    /// Addresses that a packet was not let out to: told afterwards.
+    denied: Vec<SocketAddr>,
 }
 
 impl Shell {
@@ -60,6 +63,7 @@ impl Shell {
             wake_at: None,
             fatal: None,
             ended: Vec::new(),
+            denied: Vec::new(),
         }
     }
 
@@ -118,11 +122,14 @@ impl Shell {
             while let Some(output) = self.peer.poll_output() {
                 self.carry_out_one(output).await;
             }
-            let Some((stream, how)) = self.ended.pop() else {
+            let input = if let Some((stream, how)) = self.ended.pop() {
+                Input::StreamEnded { stream, how }
+            } else if let Some(to) = self.denied.pop() {
+                Input::SendDenied { to }
+            } else {
                 return;
             };
-            let ended = Input::StreamEnded { stream, how };
-            self.peer.handle(clock::now(), ended);
+            self.peer.handle(clock::now(), input);
         }
     }
 
@@ -156,7 +163,11 @@ impl Shell {
 
     async fn carry_out_one(&mut self, output: Output) {
         match output {
-            Output::Send { to, bytes } => self.udp.send(to, &bytes),
+            Output::Send { to, bytes } => {
+                if !self.udp.send(to, &bytes) {
+                    self.denied.push(to);
+                }
+            }
             Output::Beacon { bytes } => self.discovery.announce(&bytes),
             Output::StreamOpen { stream, to } => {
                 self.streams.open(stream, to);

@@ -54,6 +54,9 @@ async fn follow(
     let names = places
         .iter()
         .any(|place| matches!(place.host, Host::Name(_)));
+    if !names {
+        line.works();
+    }
     if !findings.tell(known.concat()).await || !names {
         return;
     }
@@ -109,7 +112,7 @@ fn literal(place: &PeerPlace) -> Vec<SocketAddr> {
 }
 
 /// The addresses behind a name, of the family that this node speaks.
-async fn look_up(name: &str, ipv4: bool) -> Result<Vec<IpAddr>, String> {
+pub(crate) async fn look_up(name: &str, ipv4: bool) -> Result<Vec<IpAddr>, String> {
     let resolver = resolver(ipv4)?;
     let found = resolver.lookup_ip(name).await.map_err(|error| {
         format!(

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::options::{self, PeerPlace};
 use link::{Kind, Link};
+pub(crate) use lookup::look_up;
 pub(crate) use state::Board;
 pub use state::ProviderState;
 
