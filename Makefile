@@ -14,7 +14,7 @@ SHELL := /bin/bash
 
 FUZZ_SECONDS ?= 60
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
-	find-10 vanish partition sick-host reject sealed docker image
+	find-10 doctor vanish partition sick-host reject sealed docker image
 
 run:
 	@cargo run -p dui-cli -- up
@@ -39,6 +39,7 @@ unit:
 network:
 	@cargo build --quiet -p dui-cli
 	@python3 tests/network/stories.py
+	@python3 tests/network/doctor.py
 
 docs:
 	@cargo test --quiet --workspace --doc

@@ -6,74 +6,16 @@ all of them end with it. Without root there are no namespaces, and the tests
 fail and say so: they never skip themselves.
 """
 
-import os
-import pathlib
 import shutil
 import socket
 import struct
-import sys
 import time
 import unittest
 
-REPO = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPO / "bench" / "shows"))
-
-import lab  # noqa: E402
-import net  # noqa: E402
-
-PEER_PORT = 7781
+from story import PEER_PORT, Story, net, setUpModule  # noqa: F401
 
 
-def binary():
-    path = os.environ.get("DUI_BIN") or os.path.join(
-        os.environ.get("CARGO_TARGET_DIR", REPO / "target"), "debug", "dui")
-    if not os.access(path, os.X_OK):
-        raise RuntimeError(f"{path} is missing: build it with `cargo build`, or set DUI_BIN")
-    return path
-
-
-def setUpModule():
-    if os.getuid() != 0:
-        raise RuntimeError("these tests make network namespaces: run them as root")
-    lab.enter_namespace()
-
-
-class Story(unittest.TestCase):
-    """One network of three hosts, unless a test asks for another."""
-
-    count = 0
-
-    def setUp(self):
-        Story.count += 1
-        self.stage = lab.Stage("network", binary())
-        self.addCleanup(self.tidy)
-
-    def tidy(self):
-        self.stage.end_processes()
-        net.sh("ip", "link", "delete", self.bridge)
-        shutil.rmtree(self.stage.dir, ignore_errors=True)
-
-    def hosts(self, count=3, **options):
-        self.bridge = f"t{Story.count}"
-        return net.hosts(self.stage, count, bridge=self.bridge, **options)
-
-    def cluster(self, hosts, **options):
-        return net.HostCluster(self.stage, hosts, key=self.stage.key_file(), **options)
-
-    def together(self, hosts, *flags, **options):
-        """A cluster in which all see all."""
-        cluster = self.cluster(hosts, **options)
-        cluster.start_all(*flags)
-        cluster.wait_all_see_all(20)
-        return cluster
-
-    def nobody_failed(self, cluster):
-        self.assertEqual(cluster.false_failures(), [])
-
-    def provider(self, node, name):
-        """What a node says of one of its providers."""
-        lines = node.get("/v1/discovery")["providers"]
-        return next(line for line in lines if line["name"] == name)
+class Stories(Story):
 
     # --- to be found ---
 
