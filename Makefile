@@ -17,7 +17,7 @@ STATIC_TARGET := x86_64-unknown-linux-gnu
 # Entropy comes from the system call: an empty root has no /dev/urandom.
 STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
-	find-10 vanish partition sick-host reject sealed docker image \
+	find-10 doctor vanish partition sick-host reject sealed docker image \
 	rumor-1024 detect-1000 boot-2000 idle-bytes \
 	entries-speed entries-memory schemathesis write-100 kill-loop
 
@@ -44,6 +44,7 @@ unit:
 network:
 	@cargo build --quiet -p dui-cli
 	@python3 tests/network/stories.py
+	@python3 tests/network/doctor.py
 
 # Containers, with a static binary of the profile of tests: thin LTO would cost
 # more than the stories do, and what they tell does not depend on it.

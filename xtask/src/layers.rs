@@ -32,6 +32,7 @@ const FOUNDATION: &[&str] = &[
     "keyring",
     "reconcile",
     "entry",
+    "diagnosis",
 ];
 /// Modules that stand side by side on the foundation.
 const MIDDLE: &[&str] = &["membership", "gossip", "discovery", "entries"];

@@ -22,6 +22,7 @@
 mod ask;
 mod convert;
 mod crew;
+mod doctor;
 mod events;
 mod extract;
 mod guard;
@@ -42,6 +43,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dui_node::Handle;
 use tokio::sync::Semaphore;
 
+pub use doctor::diagnosis;
 pub use routes::{client_router, health_router};
 pub use serve::{serve, serve_moving};
 

@@ -122,6 +122,7 @@ mod tests {
         ("get", "/startupz"),
         ("post", "/v1/batch"),
         ("get", "/v1/discovery"),
+        ("post", "/v1/doctor"),
         ("get", "/v1/events"),
         ("get", "/v1/events/{name}"),
         ("post", "/v1/events/{name}"),

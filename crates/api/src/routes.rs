@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::events::PAYLOAD_BYTES_MAX;
 use crate::openapi::Always;
 use crate::refusal::Refusal;
-use crate::{App, events, guard, health, members, openapi, shared, watch};
+use crate::{App, doctor, events, guard, health, members, openapi, shared, watch};
 
 /// What drives the node: everything under `/v1`, and `/openapi.json`.
 ///
@@ -43,6 +43,7 @@ pub(crate) fn client_routes() -> OpenApiRouter<App> {
         .routes(routes!(members::forget))
         .routes(routes!(members::leave))
         .routes(routes!(members::discovery))
+        .routes(routes!(doctor::doctor))
         .routes(routes!(events::all))
         .routes(routes!(events::publish, events::named))
         .routes(routes!(watch::watch))

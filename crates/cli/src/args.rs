@@ -59,6 +59,13 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Tries sizes and timings in a simulator: thousands of nodes in virtual time.
     Sim(SimArgs),
+    /// Tells why nodes do not find each other, and what to do: exit 0 if
+    /// nothing is wrong, 1 if something is.
+    ///
+    /// Asks the node that runs here what gets through between it and its
+    /// peers. Where none runs, examines this host as `dui run` with the same
+    /// settings would find it, without becoming a member.
+    Doctor(DoctorArgs),
     /// Cluster keys.
     Keys(KeysArgs),
     /// Prints a completion script for a shell.
@@ -294,6 +301,20 @@ pub(crate) struct HealthArgs {
     /// Whether it is not leaving and has seen a peer or waited for one.
     #[arg(long)]
     pub(crate) ready: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// TOML file with settings, as for `dui run`.
+    #[arg(long, env = "DUI_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
 }
 
 #[derive(Debug, Args)]

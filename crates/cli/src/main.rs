@@ -5,6 +5,7 @@
 
 mod args;
 mod ask;
+mod doctor;
 mod duration;
 mod failure;
 mod keys;
@@ -66,6 +67,7 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Forget(args) => ask::forget(args).await,
         Command::Health(args) => ask::health(args).await,
         Command::Sim(args) => sim::sim(&args),
+        Command::Doctor(args) => return doctor::doctor(args).await,
         Command::Keys(args) => generate(args.command),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { dir } => pages::man(dir.as_deref()),

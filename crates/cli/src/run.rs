@@ -20,7 +20,7 @@ use crate::failure::{CONFIG, FAILED, Failure};
 use crate::listeners::{self, Listeners, Mover};
 use crate::log::{ALWAYS, Log};
 use crate::screen::Screen;
-use crate::settings::{Loaded, LogFormat, Settings, load, print, print_location};
+use crate::settings::{Loaded, LogFormat, Settings, load_for, print, print_location};
 use crate::signals::{Asked, QUIT, Signals};
 use crate::{keys, plan};
 
@@ -73,14 +73,12 @@ fn leave_with(parent: i32) -> Result<(), Failure> {
 }
 
 fn loaded(args: &RunArgs) -> Result<Loaded, Failure> {
-    let variable =
-        |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
-    load(&args.flags, &variable, args.config.as_deref())
+    load_for(&args.flags, args.config.as_deref())
         .map_err(|problems| Failure::config(problems.join("\n")))
 }
 
 /// The cluster keys, and a warning about where they came from.
-fn keyring(loaded: &Loaded) -> Result<(Keyring, Option<String>), Failure> {
+pub(crate) fn keyring(loaded: &Loaded) -> Result<(Keyring, Option<String>), Failure> {
     match (&loaded.key, &loaded.settings.key_file.value) {
         (Some(text), _) => keys::parse(text)
             .map(|keys| (keys, None))
@@ -247,7 +245,7 @@ impl Running {
 }
 
 /// The options that the settings ask for.
-fn planned(settings: &Settings, keys: Keyring) -> Result<Options, String> {
+pub(crate) fn planned(settings: &Settings, keys: Keyring) -> Result<Options, String> {
     let pod_ip = std::env::var_os("POD_IP").map(|text| text.to_string_lossy().into_owned());
     plan::options(settings, keys, pod_ip.as_deref())
 }

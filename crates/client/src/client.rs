@@ -26,8 +26,8 @@ use crate::path::{percent_encode, query};
 use crate::retry::Nodes;
 use crate::watch::{Watch, WatchFilter};
 use crate::{
-    Discovery, EventList, LeaveOutcome, Member, MemberList, MemberState, Problem, SelfInfo,
-    UserEvent, Why,
+    Diagnosis, Discovery, EventList, LeaveOutcome, Member, MemberList, MemberState, Problem,
+    SelfInfo, UserEvent, Why,
 };
 
 /// Wait for one answer unless told otherwise.
@@ -35,6 +35,10 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Wait for a leave: the node itself bounds it by its `--leave-timeout`.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Wait for an examination: three seconds, more where names are looked up or
+/// other clusters have to be examined, too.
+const DOCTOR_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Largest answer read. 1,024 events of 8 KiB, each byte escaped by JSON, fit.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -137,6 +141,15 @@ impl Client {
     /// Which provider found whom.
     pub async fn discovery(&self) -> Result<Discovery, Error> {
         self.get("/v1/discovery").await
+    }
+
+    /// Why nodes do not find each other: the node examines the peers that it
+    /// knows of, and those at these places (`HOST[:PORT]`). Takes seconds.
+    pub async fn doctor(&self, join: &[String]) -> Result<Diagnosis, Error> {
+        let join = (!join.is_empty()).then(|| join.join(","));
+        let path = query("/v1/doctor", &[("join", join.as_deref())]);
+        self.json(Call::new(Method::POST, path), DOCTOR_TIMEOUT)
+            .await
     }
 
     /// Publishes an event to every node: a name of 1 to 128 bytes without

@@ -18,6 +18,7 @@
 mod binary;
 mod client;
 mod discovery;
+mod doctor;
 mod entry;
 mod error;
 mod follow;
@@ -36,6 +37,7 @@ mod watch_event;
 pub use binary::{Binary, EntryValue, Payload};
 pub use client::{Client, Probe, TIMEOUT};
 pub use discovery::{Discovery, ProviderInfo, ProviderState};
+pub use doctor::{Check, CheckState, Diagnosis, Finding};
 pub use entry::{
     Batch, BatchResult, BatchResults, ChangeKind, Entry, EntryList, Operation, OperationKind,
     SharedChange, Written,

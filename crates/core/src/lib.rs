@@ -12,11 +12,12 @@
 //! The node (`dui-node`) and the simulator drive the same [`Peer`].
 //!
 //! Modules point down only: `bugs`, `clock`, `id`, `wire`, `seal`, `reconcile`, `entry`, `tuning`,
-//! `types` ← `membership`, `gossip`, `discovery`, `entries` ← `peer`. The four
+//! `types`, `diagnosis` ← `membership`, `gossip`, `discovery`, `entries` ← `peer`. The four
 //! in the middle never import one another; `peer` composes them.
 
 mod bugs;
 pub mod clock;
+pub mod diagnosis;
 mod discovery;
 mod entries;
 pub mod entry;
@@ -41,8 +42,9 @@ pub use entry::{
 pub use id::{ClusterName, Incarnation, MessageCounter, NameError, NodeId, NodeName, RunId};
 pub use keyring::{Key, KeyError, KeyFingerprint, Keyring};
 pub use peer::{
-    Config, Counters, DiscoveryInfo, EndOfStream, Event, Fatal, ForgetError, ForgetReason,
-    Holdings, Input, Known, Member, MemberState, Output, Peer, ProviderInfo, PublishError, Record,
-    Refusal, Role, SelfInfo, StreamId, Timer, UserEvent, Why, WhyEntry,
+    Config, Counters, DiscoveryInfo, EXAMINATION_LASTS, EXAMINED_MAX, EndOfStream, Event,
+    ExamineAlso, Fatal, ForgetError, ForgetReason, Holdings, Input, Known, Member, MemberState,
+    Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role, SelfInfo, StreamId, Timer,
+    UserEvent, Why, WhyEntry,
 };
 pub use tuning::Tuning;

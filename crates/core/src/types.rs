@@ -184,6 +184,10 @@ pub enum EndOfStream {
     /// Connecting or a write took too long, the frame was too large, or the
     /// address cannot be reached: says nothing about the peer.
     Broken,
+    /// Connected, and no handshake came about: nothing was answered in time,
+    /// or nonsense. Says no more about the peer than [`EndOfStream::Broken`],
+    /// but the way there is open.
+    Silent,
 }
 
 /// What happened, as the shell saw it.
@@ -272,6 +276,11 @@ pub enum Input<'a> {
         batch: u64,
         /// Why, for people: the value seen and the next move.
         reason: String,
+    },
+    /// The system did not let a packet to this address out: our own firewall.
+    SendDenied {
+        /// Where it was to go.
+        to: SocketAddr,
     },
     /// The time of the last `WakeAt` has come (early or stale calls are harmless).
     Timeout,
@@ -374,6 +383,8 @@ pub enum Timer {
     Persist,
     /// An entry expires, or what it left goes.
     Expiry,
+    /// What an examination was not answered is asked again.
+    Examine,
 }
 
 /// Why a member disappeared from the list.

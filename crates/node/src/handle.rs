@@ -12,9 +12,10 @@ use dui_core::{
     Acks, Counters, DiscoveryInfo, Entry, Event, ForgetError, Member, NodeId, Now, Peer,
     PublishError, SelfInfo, SharedInfo, UserEvent, Why,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::discovery::{Board, ProviderState};
+use crate::doctor::Kit;
 use crate::history::{EventStream, History};
 use crate::shared::{SharedWrite, WriteRequest, WriteResult};
 
@@ -112,6 +113,9 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
     history: Arc<History>,
     providers: Board,
+    pub(crate) kit: Arc<Kit>,
+    /// Examinations take turns.
+    pub(crate) examining: Arc<Mutex<()>>,
 }
 
 /// What to do with the core when the driver comes to it.
@@ -132,11 +136,14 @@ impl Handle {
         requests: mpsc::Sender<Request>,
         history: Arc<History>,
         providers: Board,
+        kit: Kit,
     ) -> Self {
         Self {
             requests,
             history,
             providers,
+            kit: Arc::new(kit),
+            examining: Arc::default(),
         }
     }
 
@@ -328,7 +335,7 @@ impl Handle {
         Ok(self.history.subscribe(after))
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Peer, Now) -> T + Send + 'static,
     ) -> Result<T, ApiError> {

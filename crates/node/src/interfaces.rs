@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use dui_core::diagnosis::Network;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
@@ -24,6 +25,8 @@ pub(crate) struct Interface {
     pub(crate) index: u32,
     /// Where everybody on its IPv4 network hears; none on loopback.
     pub(crate) broadcast: Option<Ipv4Addr>,
+    /// Leading bits that the addresses of its network share.
+    prefix: Option<u32>,
 }
 
 impl Interface {
@@ -45,12 +48,24 @@ impl Interface {
             return Ok(Self {
                 index: if_nametoindex(entry.interface_name.as_str())?,
                 broadcast: broadcast.and_then(|to| Some(to.as_sockaddr_in()?.ip())),
+                prefix: entry.netmask.and_then(|mask| {
+                    let v4 = mask.as_sockaddr_in();
+                    let v6 = mask.as_sockaddr_in6();
+                    v4.map(|mask| mask.ip().to_bits().leading_ones())
+                        .or(v6.map(|mask| mask.ip().to_bits().leading_ones()))
+                }),
             });
         }
         Err(io::Error::new(
             io::ErrorKind::AddrNotAvailable,
             format!("no interface has the address {address}"),
         ))
+    }
+
+    /// The network that `address`, which this interface has, is in.
+    pub(crate) fn network(self, address: IpAddr) -> Option<Network> {
+        let prefix = self.prefix?;
+        Some(Network { address, prefix })
     }
 }
 

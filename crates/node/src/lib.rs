@@ -23,11 +23,13 @@
 mod binding;
 mod clock;
 mod discovery;
+mod doctor;
 mod driver;
 mod entries;
 mod error;
 mod handle;
 mod history;
+mod holder;
 mod interfaces;
 mod journal;
 mod leave;
@@ -45,6 +47,7 @@ mod streams;
 mod udp;
 
 pub use discovery::ProviderState;
+pub use doctor::examine_here;
 pub use dui_core as core;
 pub use error::StartError;
 pub use handle::{

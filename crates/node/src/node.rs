@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use dui_core::{Config, Entry, Fatal, Incarnation, NodeId, Peer, RunId, SharedConfig};
+use dui_core::{Config, Entry, Fatal, Incarnation, NodeId, Now, Peer, RunId, SharedConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::discovery::Discovery;
+use crate::doctor::Kit;
 use crate::driver::Driver;
 use crate::entries;
 use crate::error::StartError;
@@ -60,6 +61,20 @@ impl Node {
     /// # Errors
     /// [`StartError`].
     pub async fn start_at(location: Location, options: Options) -> Result<Node, StartError> {
+        Self::launch(location, options, Peer::new).await
+    }
+
+    /// Starts one that is no member and only examines: see [`Peer::examiner`].
+    pub(crate) async fn examiner(options: Options) -> Result<Node, StartError> {
+        let location = options.locate().await?;
+        Self::launch(location, options, Peer::examiner).await
+    }
+
+    async fn launch(
+        location: Location,
+        options: Options,
+        peer: fn(Config, Now, [u8; 32]) -> Peer,
+    ) -> Result<Node, StartError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
         }
@@ -78,6 +93,7 @@ impl Node {
             None => (None, Vec::new()),
         };
 
+        let kit = Kit::of(&options);
         let security = Security::new(options.cluster.clone(), options.keys.clone());
         let config = Config {
             cluster: options.cluster,
@@ -100,13 +116,16 @@ impl Node {
             },
         };
         let seed = clock::entropy().map_err(StartError::Entropy)?;
-        let mut peer = Peer::new(config, clock::now(), seed);
+        let mut peer = peer(config, clock::now(), seed);
         peer.load(clock::now(), kept);
 
         let interface = location.interface();
         let discovery_port = options.discovery_port.number;
         let discovery = Discovery::start(&options.discovery, interface, discovery_port);
         let board = discovery.board();
+        let links = board.read();
+        let links = links.iter().filter(|line| line.error.is_none());
+        peer.set_links(&links.map(|line| line.name).collect::<Vec<_>>());
         let (streams, stream_events) = Streams::new(location.bind(), security);
         let history = Arc::new(History::default());
         let (asks, requests) = mpsc::channel(REQUESTS_MAX);
@@ -132,7 +151,7 @@ impl Node {
             stop: stopping,
         };
         Ok(Node {
-            handle: Handle::new(asks, history, board),
+            handle: Handle::new(asks, history, board, kit),
             bound,
             stop,
             driver: tokio::spawn(driver.run()),

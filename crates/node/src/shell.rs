@@ -61,6 +61,8 @@ pub(crate) struct Shell {
     ended: Vec<(StreamId, EndOfStream)>,
     /// The last batch of entries that is as durable as it gets, to be told.
     stored: Option<u64>,
+    /// Addresses that a packet was not let out to: told afterwards.
+    denied: Vec<SocketAddr>,
 }
 
 impl Shell {
@@ -89,6 +91,7 @@ impl Shell {
             fatal: None,
             ended: Vec::new(),
             stored: None,
+            denied: Vec::new(),
         }
     }
 
@@ -174,7 +177,8 @@ impl Shell {
             let ended = self.ended.pop();
             let ended = ended.map(|(stream, how)| Input::StreamEnded { stream, how });
             let stored = || self.stored.take().map(|batch| Input::Stored { batch });
-            let Some(input) = ended.or_else(stored) else {
+            let denied = || self.denied.pop().map(|to| Input::SendDenied { to });
+            let Some(input) = ended.or_else(stored).or_else(denied) else {
                 return;
             };
             self.peer.handle(clock::now(), input);
@@ -238,7 +242,11 @@ impl Shell {
 
     async fn carry_out_one(&mut self, output: Output) {
         match output {
-            Output::Send { to, bytes } => self.udp.send(to, &bytes),
+            Output::Send { to, bytes } => {
+                if !self.udp.send(to, &bytes) {
+                    self.denied.push(to);
+                }
+            }
             Output::Beacon { bytes } => self.discovery.announce(&bytes),
             Output::StreamOpen { stream, to } => {
                 self.streams.open(stream, to);

@@ -68,17 +68,20 @@ impl PeerSocket {
         Ok(Self { socket })
     }
 
-    /// Sends a packet, or drops it when the kernel cannot take it now.
-    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) {
+    /// Sends a packet, or drops it when the kernel cannot take it now; `false`
+    /// when this host's own firewall does not let it out.
+    pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) -> bool {
         let socket = self.socket.get_ref();
         let mut sent = socket.send_to(bytes, to);
         if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::ConnectionRefused) {
             // An earlier packet's refusal, reported by whichever call comes next.
             sent = socket.send_to(bytes, to);
         }
-        if let Err(error) = sent {
-            tracing::trace!(target: "dui", event = "packet_not_sent", %to, %error);
-        }
+        let Err(error) = sent else {
+            return true;
+        };
+        tracing::trace!(target: "dui", event = "packet_not_sent", %to, %error);
+        error.kind() != io::ErrorKind::PermissionDenied
     }
 
     /// Waits until packets or refusals have come. Cancel safe.

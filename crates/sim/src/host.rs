@@ -58,6 +58,8 @@ pub struct Host {
     pub disk: Disk,
     /// Addresses its node is told to join at each start.
     pub joins: Vec<SocketAddr>,
+    /// Whether its next process only examines, and is no member.
+    pub examiner: bool,
     /// How its node keeps shared entries.
     pub shared: SharedConfig,
     /// CPU time that each input costs.

@@ -115,6 +115,13 @@ impl Town {
         self
     }
 
+    /// Starts one that only examines.
+    pub fn start_examiner(&mut self, name: &str) -> &mut Self {
+        let place = self.place(name);
+        self.world.host_mut(place).examiner = true;
+        self.start(name)
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self, name: &str) -> &mut Self {
         self.world.kill(self.place(name));

@@ -215,6 +215,8 @@ impl Liar {
             role: info.role,
             messages: info.messages,
             view,
+            examination: None,
+            examined: None,
         };
         self.seal(Some(Channel::Beacon), &beacon.encode(&cluster()))
     }

@@ -24,7 +24,7 @@ pub(crate) use members::{members, table};
 pub(crate) use stories::{watch, why};
 
 /// A client of the node that is meant.
-fn client(ask: &Ask) -> Result<Client, Failure> {
+pub(crate) fn client(ask: &Ask) -> Result<Client, Failure> {
     Ok(Client::new(&address(
         ask.addr.as_deref(),
         "DUI_CLIENT_PORT",
@@ -55,7 +55,7 @@ fn read(from: impl Read, bytes_max: u64, what: &str) -> Result<Vec<u8>, Failure>
 }
 
 /// One line of JSON.
-fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string(value)
         .map(|text| text + "\n")
         .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))

@@ -156,6 +156,16 @@ pub(crate) struct Loaded {
     pub(crate) key: Option<String>,
 }
 
+/// Settles every setting by flags, this process's variables and a file.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_for(flags: &Flags, config: Option<&Path>) -> Result<Loaded, Vec<String>> {
+    let variable =
+        |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
+    load(flags, &variable, config)
+}
+
 /// Settles every setting.
 ///
 /// # Errors

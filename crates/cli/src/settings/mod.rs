@@ -16,7 +16,9 @@ use std::time::Duration;
 use dui_node::PeerPlace;
 use dui_node::core::{ClusterName, NodeName, Role};
 
-pub(crate) use load::{Flags, Loaded, Source, load};
+#[cfg(test)]
+pub(crate) use load::load;
+pub(crate) use load::{Flags, Loaded, Source, load_for};
 pub(crate) use print::{print, print_location};
 pub(crate) use value::{
     Bound, Discovery, Life, LogFormat, LogLevel, PortNumber, SharedPort, Size, Told,

@@ -71,6 +71,11 @@ impl Town {
         }
     }
 
+    /// Cluster name and discovery port.
+    pub(crate) fn flags(&self) -> (String, String) {
+        (self.cluster.clone(), self.discovery_port.to_string())
+    }
+
     /// `dui run` for a node of this town.
     pub(crate) fn run(&self, arguments: &[&str]) -> Command {
         let mut command = dui();

@@ -16,7 +16,7 @@ const WELCOME_MEMBERS: usize = 24;
 impl Peer {
     /// Does what discovery has due.
     pub(super) fn discover(&mut self, now: Now) {
-        if self.leaving.is_some() {
+        if self.leaving.is_some() || self.examiner {
             return;
         }
         let table = self.membership.table();
@@ -25,7 +25,7 @@ impl Peer {
         let discovery = &mut self.discovery;
         for call in discovery.on_time(now.mono, version, alive, lives, &mut self.rng) {
             match call {
-                Call::Beacon => self.send_beacon(),
+                Call::Beacon => self.send_beacon(None, None),
                 Call::Greet(address) => self.greet(address),
                 Call::GreetByStream(address) => self.greet_by_stream(address),
                 Call::Compare(id) => self.compare_with(id),
@@ -33,7 +33,9 @@ impl Peer {
         }
     }
 
-    fn send_beacon(&mut self) {
+    /// "Here I am", by every provider that reaches everybody; for an
+    /// examination of our own, or of somebody else, if a number is said.
+    pub(super) fn send_beacon(&mut self, examination: Option<u64>, examined: Option<u64>) {
         let myself = self.membership.myself();
         let beacon = Beacon {
             id: myself.id,
@@ -42,6 +44,8 @@ impl Peer {
             role: myself.role,
             messages: self.messages,
             view: self.membership.table().fingerprint(),
+            examination,
+            examined,
         };
         let plain = beacon.encode(&self.config.cluster);
         let bytes = self.seal.seal(Channel::Beacon, &plain, &mut self.rng);
@@ -51,6 +55,14 @@ impl Peer {
 
     /// A beacon of our cluster was heard: a hint, no more.
     pub(super) fn sight(&mut self, now: Now, beacon: Beacon, provider: &'static str) {
+        self.examinations.heard_beacon(now.mono, &beacon, provider);
+        if self.examiner {
+            // Not of another examiner, who soon is not there any more.
+            if beacon.examination.is_none() {
+                self.examinations.overhear(beacon.address);
+            }
+            return;
+        }
         if beacon.id == self.config.id {
             // Ourselves, or a copy of our data directory: that one learns of
             // us by our hello, as we learn of it by its.
@@ -77,7 +89,7 @@ impl Peer {
 
     /// Says hello to whoever is at an address.
     pub(super) fn greet(&mut self, address: SocketAddr) {
-        if self.leaving.is_some() || address == self.config.address {
+        if self.leaving.is_some() || self.examiner || address == self.config.address {
             return;
         }
         let to = self

@@ -76,6 +76,7 @@ impl Peer {
         provider: &'static str,
     ) {
         let own = |error: &OpenError| *error == OpenError::Own;
+        self.examinations.heard(provider);
         let opened = match self.seal.open(Channel::Beacon, bytes) {
             Ok(Opened { plain, .. }) => match Beacon::decode(&plain, &self.config.cluster) {
                 Ok(beacon) => {
@@ -139,7 +140,25 @@ impl Peer {
     fn act_on(&mut self, now: Now, path: Path, mut packet: Packet) {
         let from = packet.from;
         if let Some(cookie) = packet.challenge {
+            self.ask_again(now, path.address(), cookie);
             self.answer_challenge(path, from, cookie);
+        }
+        if let Some(asked) = packet.examine {
+            self.hear_examine(now, path, from, packet.padding, asked);
+        }
+        if let Some(answer) = packet.examined {
+            self.hear_examined(now, path, from, answer, packet.seen);
+            // It says how an examiner is seen, which may be at another port.
+            packet.seen = None;
+        }
+        if self.examiner {
+            if packet.greeting == Some(Greeting::Hello) {
+                self.examinations.overhear(path.address());
+            }
+            if let (Some(_), Path::Stream(..)) = (packet.examined, path) {
+                self.hear_of_members(&packet.members);
+            }
+            return;
         }
         if from == self.config.id {
             // Somebody else with our id, or our own multicast heard in clear.
@@ -278,7 +297,7 @@ impl Peer {
         answer.echo = Some(cookie);
         let unwanted = self.leaving.is_some() || self.membership.is_forgotten(from);
         let stranger = from == self.config.id || !self.membership.is_live(from);
-        if stranger && !unwanted {
+        if stranger && !unwanted && !self.examiner {
             answer.greeting = Some(Greeting::Hello);
             answer.rumors.push(self.my_alive.clone());
             answer.digest = Some(self.digest(0));
@@ -384,6 +403,7 @@ impl Peer {
     }
 
     pub(super) fn refuse(&mut self, now: Mono, refusal: Refusal) {
+        self.examinations.refuse(&refusal);
         if self.refusals.tell(now, &refusal) {
             self.tell(super::Event::Refused(refusal));
         }

@@ -19,6 +19,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// A distinct refusal is told once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 const REFUSALS_MAX: usize = 256;
+/// So long a refusal is worth examining: whoever sends beacons, or tries a
+/// lost peer, is refused again within.
+const RECENT: Duration = Duration::from_secs(10);
 
 /// A token bucket per source address. One that is full again says no more
 /// than none, so it goes: a node of thousands hears a few of them a second.
@@ -92,6 +95,8 @@ impl SourceLimits {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     told: BTreeMap<Refusal, Mono>,
+    /// When each was last the case.
+    last: BTreeMap<Refusal, Mono>,
 }
 
 impl Refusals {
@@ -99,11 +104,22 @@ impl Refusals {
     pub(super) fn tell(&mut self, now: Mono, refusal: &Refusal) -> bool {
         self.told
             .retain(|_, at| now.saturating_sub(*at) < TELL_EVERY);
+        self.last.retain(|_, at| now.saturating_sub(*at) < RECENT);
+        if self.last.len() < REFUSALS_MAX || self.last.contains_key(refusal) {
+            self.last.insert(refusal.clone(), now);
+        }
         if self.told.contains_key(refusal) || self.told.len() >= REFUSALS_MAX {
             return false;
         }
         self.told.insert(refusal.clone(), now);
         true
+    }
+
+    /// Those that were the case just now.
+    pub(super) fn recent(&self, now: Mono) -> Vec<Refusal> {
+        let recent = |at: &Mono| now.saturating_sub(*at) < RECENT;
+        let last = self.last.iter().filter(|(_, at)| recent(at));
+        last.map(|(refusal, _)| refusal.clone()).collect()
     }
 }
 

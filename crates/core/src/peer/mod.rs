@@ -8,6 +8,7 @@
 mod address;
 mod contact;
 mod detour;
+mod examine;
 mod exchange;
 mod inbox;
 mod leave;
@@ -20,6 +21,7 @@ mod streams;
 mod sync;
 
 pub use crate::types::*;
+pub use examine::{ExamineAlso, LASTS as EXAMINATION_LASTS, SUBJECTS_MAX as EXAMINED_MAX};
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,6 +40,7 @@ use crate::tuning::Tuning;
 use crate::wire::{self, Body, MemberInfo, Packet, Relay, Rumor, RumorId};
 use address::Whereabouts;
 use detour::Detours;
+use examine::Examinations;
 use exchange::Exchanges;
 use leave::Leaving;
 use limits::{Refusals, SourceLimits};
@@ -83,6 +86,9 @@ pub struct Peer {
     messages: MessageCounter,
     my_alive: Rumor,
     detours: Detours,
+    examinations: Examinations,
+    /// Only examines: is no member, greets nobody and believes nothing.
+    examiner: bool,
     /// Of the latest call.
     present: Mono,
     sources: SourceLimits,
@@ -153,6 +159,8 @@ impl Peer {
             messages,
             my_alive: my_alive.clone(),
             detours: Detours::default(),
+            examinations: Examinations::default(),
+            examiner: false,
             present: now.mono,
             sources: SourceLimits::default(),
             refusals: Refusals::default(),
@@ -166,6 +174,15 @@ impl Peer {
         };
         peer.counters.rumors_originated += 1;
         peer.gossip.spread(now.mono, my_alive, None);
+        peer.settle(now);
+        peer
+    }
+
+    /// One that only examines, and leaves no trace in anybody's list: it is
+    /// heard and answered, greets nobody and takes no part in anything.
+    pub fn examiner(config: Config, now: Now, seed: [u8; 32]) -> Self {
+        let mut peer = Self::new(config, now, seed);
+        peer.examiner = true;
         peer.settle(now);
         peer
     }
@@ -312,6 +329,7 @@ impl Peer {
                 provider,
             } => self.receive_beacon(now, from, bytes, provider),
             Input::Unreachable { peer } => {
+                self.examinations.refused(peer);
                 self.leave_without(peer);
                 self.membership.refused(now, peer, &mut self.rng);
             }
@@ -335,6 +353,7 @@ impl Peer {
             Input::Readdressed { address } => self.readdress(now, address),
             Input::Thawed { seed } => self.thaw(now, seed),
             Input::Stored { .. } | Input::StoreFailed { .. } => self.hear_store(now, input),
+            Input::SendDenied { to } => self.send_denied(to),
             Input::Timeout => {
                 let round_ms = self.clock.ms(now);
                 self.membership.on_time(now, round_ms, &mut self.rng);
@@ -429,6 +448,7 @@ impl Peer {
         self.tend_leave(now);
         self.tend_entries(now);
         self.tend_exchanges(now);
+        self.tend_examination(now);
         self.deliver_rumors(now);
         if self.discovery.take_known_changed() && self.persist_at.is_none() {
             self.persist_at = Some(now.mono + PERSIST_INTERVAL);
@@ -440,7 +460,7 @@ impl Peer {
     }
 
     fn schedule_wake(&mut self, now: Now) {
-        let quiet = self.leaving.is_some();
+        let quiet = self.leaving.is_some() || self.examiner;
         let parts = [
             Some(self.membership.deadline()),
             self.gossip.deadline(),
@@ -453,6 +473,7 @@ impl Peer {
                 .map(|at| (at, Timer::Leave)),
             self.persist_at.map(|at| (at, Timer::Persist)),
             self.entries_deadline(now).map(|at| (at, Timer::Expiry)),
+            self.examinations.deadline().map(|at| (at, Timer::Examine)),
         ];
         let next = parts.into_iter().flatten().min();
         // What is overdue is due now: a past time would read as a sleep.

@@ -153,7 +153,7 @@ impl Peer {
 
     /// The member's cookie, until it is known to have a window for our salt:
     /// so that a first contact needs no challenge.
-    fn proof_for(&self, to: NodeId) -> Option<u64> {
+    pub(super) fn proof_for(&self, to: NodeId) -> Option<u64> {
         let entry = self.membership.table().get(to)?;
         let cookie = entry.info.cookie;
         (entry.introduced != self.standing() && cookie != 0).then_some(cookie)

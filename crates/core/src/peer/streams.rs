@@ -125,7 +125,7 @@ impl Streams {
     fn shorts(&self) -> usize {
         self.open
             .values()
-            .filter(|stream| stream.is_short())
+            .filter(|stream| stream.is_short() && stream.purpose != Some(Purpose::Examine))
             .count()
     }
 
@@ -231,7 +231,8 @@ impl Peer {
         self.open_stream(address, Some(from), packet);
     }
 
-    /// `None` when too many are open, or the first frame does not say for what.
+    /// Opens a stream for what its first frame says; its name. `None` when too
+    /// many are open, or the first frame does not say for what.
     pub(super) fn open_stream(
         &mut self,
         to: SocketAddr,
@@ -285,12 +286,13 @@ impl Peer {
     /// A stream is gone. Of a ring stream that nobody said goodbye on, that is evidence.
     pub(super) fn stream_ended(&mut self, now: Now, id: StreamId, how: EndOfStream) {
         self.exchanges.ended(id);
+        self.examinations.stream_ended(id, how);
         let Some(stream) = self.streams.open.remove(&id) else {
             return;
         };
         let ring = stream.is_ring();
         if ring && stream.ours {
-            let wait = if how == EndOfStream::Broken {
+            let wait = if matches!(how, EndOfStream::Broken | EndOfStream::Silent) {
                 RETRY
             } else {
                 SETTLE

@@ -80,6 +80,20 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Who was refused, or refused us, where that is known by address.
+    pub fn from(&self) -> Option<SocketAddr> {
+        match self {
+            Self::OtherCluster { from, .. }
+            | Self::OtherKey { from, .. }
+            | Self::NotSealed { from, .. }
+            | Self::OtherVersion { from, .. }
+            | Self::ClockAhead { from, .. } => Some(*from),
+            Self::TimestampAhead { .. } => None,
+        }
+    }
+}
+
 /// Why a node must stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -9,6 +9,7 @@ use prost::encoding::{DecodeContext, decode_key, skip_field};
 use super::{BRIEF_ID_BYTES, ITEMS_MAX, MemberInfo, MemberRecord, Packet, Purpose, Relay, Report};
 use super::{Beacon, Body, Confirm, EVENT_NAME_BYTES_MAX, EVENT_PAYLOAD_BYTES_MAX, Greeting};
 use super::{Contact, EntryNews, Given, Part, PartOf, Span};
+use super::{Examine, Examined, Way, Ways, Wishes};
 use super::{Rumor, RumorId, RumorIds, Subject, VERSION_BYTES_MAX, Verdict, proto};
 use crate::clock::Timestamp;
 use crate::entry::{CONTENT_TYPE_BYTES_MAX, Entry, EntryKey, VALUE_BYTES_MAX, Version};
@@ -90,6 +91,7 @@ impl Packet {
                 4 => Some(Purpose::Goodbye),
                 5 => Some(Purpose::Detour),
                 6 => Some(Purpose::Exchange),
+                7 => Some(Purpose::Examine),
                 _ => None,
             },
             entry_ranges: list(raw.entry_ranges, range)?,
@@ -105,6 +107,9 @@ impl Packet {
             stored: list(raw.stored, |bytes| key(&bytes))?,
             ask_stored: list(raw.ask_stored, |bytes| key(&bytes))?,
             lost_contacts: list(raw.lost_contacts, contact)?,
+            examine: raw.examine.map(examine).transpose()?.flatten(),
+            examined: raw.examined.map(examined).transpose()?.flatten(),
+            padding: raw.padding.len(),
         })
     }
 }
@@ -124,6 +129,8 @@ impl Beacon {
             role: role(raw.role),
             messages: MessageCounter(raw.messages),
             view: raw.view,
+            examination: raw.examination,
+            examined: raw.examined,
         })
     }
 }
@@ -441,6 +448,50 @@ fn confirm(raw: proto::Confirm) -> Result<Confirm, DecodeError> {
             incarnation: Incarnation(raw.incarnation),
         },
     })
+}
+
+/// A way of a later version cannot be answered: as if it had not been asked.
+fn examine(raw: proto::Examine) -> Result<Option<Examine>, DecodeError> {
+    let Some(way) = way(raw.way) else {
+        return Ok(None);
+    };
+    Ok(Some(Examine {
+        number: raw.number,
+        clock_ms: raw.clock_ms,
+        cookie: raw.cookie,
+        address: address(&raw.address)?,
+        way,
+        wishes: Wishes {
+            packets: raw.wishes & 1 != 0,
+            stream: raw.wishes & 2 != 0,
+            beacon: raw.wishes & 4 != 0,
+        },
+    }))
+}
+
+fn examined(raw: proto::Examined) -> Result<Option<Examined>, DecodeError> {
+    let Some(way) = way(raw.way) else {
+        return Ok(None);
+    };
+    Ok(Some(Examined {
+        number: raw.number,
+        clock_ms: raw.clock_ms,
+        asked_ms: raw.asked_ms,
+        address: address(&raw.address)?,
+        way,
+        arrived: ways(raw.arrived),
+        links: ways(raw.links),
+    }))
+}
+
+fn way(raw: u32) -> Option<Way> {
+    Way::ALL.get(raw as usize).copied()
+}
+
+/// Those that we know.
+fn ways(raw: u32) -> Ways {
+    let all: Ways = Way::ALL.into_iter().collect();
+    Ways(raw & all.0)
 }
 
 fn report(raw: proto::Report) -> Result<Report, DecodeError> {

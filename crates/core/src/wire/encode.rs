@@ -82,6 +82,7 @@ impl Packet {
                 Some(Purpose::Goodbye) => 4,
                 Some(Purpose::Detour) => 5,
                 Some(Purpose::Exchange) => 6,
+                Some(Purpose::Examine) => 7,
             },
             entry_ranges: self.entry_ranges.iter().map(range).collect(),
             want_entries: keys(&self.want_entries),
@@ -102,6 +103,26 @@ impl Packet {
             stored: keys(&self.stored),
             ask_stored: keys(&self.ask_stored),
             lost_contacts: self.lost_contacts.iter().map(contact).collect(),
+            examine: self.examine.map(|examine| proto::Examine {
+                number: examine.number,
+                clock_ms: examine.clock_ms,
+                cookie: examine.cookie,
+                address: address(examine.address),
+                way: examine.way as u32,
+                wishes: u32::from(examine.wishes.packets)
+                    | u32::from(examine.wishes.stream) << 1
+                    | u32::from(examine.wishes.beacon) << 2,
+            }),
+            examined: self.examined.map(|examined| proto::Examined {
+                number: examined.number,
+                clock_ms: examined.clock_ms,
+                asked_ms: examined.asked_ms,
+                address: address(examined.address),
+                way: examined.way as u32,
+                arrived: examined.arrived.0,
+                links: examined.links.0,
+            }),
+            padding: vec![0; self.padding],
         }
     }
 }
@@ -117,6 +138,8 @@ impl Beacon {
             role: role(self.role),
             messages: self.messages.0,
             view: self.view,
+            examination: self.examination,
+            examined: self.examined,
         }
         .encode_to_vec()
     }

@@ -8,6 +8,7 @@
 
 mod decode;
 mod encode;
+mod examine;
 mod proto;
 
 use std::net::SocketAddr;
@@ -15,13 +16,14 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::entry::Entry;
-use crate::id::{Incarnation, MessageCounter, NodeId, NodeName, RunId};
+use crate::id::{ClusterName, Incarnation, MessageCounter, NodeId, NodeName, RunId};
 use crate::reconcile::{Key, Range};
 use crate::types::{Role, UserEvent};
 
 pub(crate) use decode::valid_event_name;
 pub use decode::{DecodeError, decode_entry};
 pub use encode::{encode_entry, entry_len, event_len, range_len};
+pub use examine::{Examine, Examined, Way, Ways, Wishes};
 
 /// Largest packet in bytes, seal included: passes every path MTU from 1,280 up.
 pub const PACKET_BYTES_MAX: usize = 1_200;
@@ -120,6 +122,12 @@ pub struct Packet {
     pub ask_stored: Vec<Key>,
     /// Whom the sender had no contact with for long, and when it had.
     pub lost_contacts: Vec<Contact>,
+    /// Asks what gets through between the two.
+    pub examine: Option<Examine>,
+    /// Answers that.
+    pub examined: Option<Examined>,
+    /// Bytes added to make the packet longer: whether long ones get through.
+    pub padding: usize,
 }
 
 impl Packet {
@@ -165,7 +173,20 @@ impl Packet {
             stored: Vec::new(),
             ask_stored: Vec::new(),
             lost_contacts: Vec::new(),
+            examine: None,
+            examined: None,
+            padding: 0,
         }
+    }
+
+    /// Fills the packet up to this many bytes inside the seal, or leaves it
+    /// as it is if it has more.
+    pub fn pad(&mut self, cluster: &ClusterName, bytes: usize) {
+        /// Field number and length of the padding.
+        const HEAD_BYTES: usize = 4;
+        self.padding = 0;
+        let missing = bytes.saturating_sub(self.encode(cluster).len());
+        self.padding = missing.saturating_sub(HEAD_BYTES);
     }
 }
 
@@ -399,6 +420,8 @@ pub enum Purpose {
     Detour,
     /// Shared entries: the opener asks, one thing at a time.
     Exchange,
+    /// Finding out what gets through.
+    Examine,
 }
 
 /// "Here I am", by multicast or broadcast.
@@ -416,6 +439,10 @@ pub struct Beacon {
     pub messages: MessageCounter,
     /// Fingerprint of its member view.
     pub view: u64,
+    /// Sent by whoever examines under this number, to know who hears it.
+    pub examination: Option<u64>,
+    /// Sent because somebody who examines under this number asked for it.
+    pub examined: Option<u64>,
 }
 
 /// The ordered key of a member in a reconciliation: id, then incarnation.

@@ -88,6 +88,47 @@ pub(super) struct Packet {
     pub(super) ask_stored: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "52")]
     pub(super) lost_contacts: Vec<Contact>,
+    #[prost(message, optional, tag = "27")]
+    pub(super) examine: Option<Examine>,
+    #[prost(message, optional, tag = "28")]
+    pub(super) examined: Option<Examined>,
+    /// Means nothing: makes the packet as long as it is to be.
+    #[prost(bytes = "vec", tag = "29")]
+    pub(super) padding: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Examine {
+    #[prost(fixed64, tag = "1")]
+    pub(super) number: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) clock_ms: u64,
+    #[prost(fixed64, tag = "3")]
+    pub(super) cookie: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) address: Vec<u8>,
+    #[prost(uint32, tag = "5")]
+    pub(super) way: u32,
+    #[prost(uint32, tag = "6")]
+    pub(super) wishes: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Examined {
+    #[prost(fixed64, tag = "1")]
+    pub(super) number: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) clock_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) asked_ms: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) address: Vec<u8>,
+    #[prost(uint32, tag = "5")]
+    pub(super) way: u32,
+    #[prost(uint32, tag = "6")]
+    pub(super) arrived: u32,
+    #[prost(uint32, tag = "7")]
+    pub(super) links: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -314,4 +355,8 @@ pub(super) struct Beacon {
     pub(super) messages: u64,
     #[prost(fixed64, tag = "7")]
     pub(super) view: u64,
+    #[prost(fixed64, optional, tag = "8")]
+    pub(super) examination: Option<u64>,
+    #[prost(fixed64, optional, tag = "9")]
+    pub(super) examined: Option<u64>,
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::wire::{
-    Beacon, Body, Confirm, Greeting, MemberInfo, MemberRecord, Packet, Purpose, Relay, Report,
-    Rumor, RumorId, RumorIds, Subject, Verdict, event_key, member_key,
+    Beacon, Body, Confirm, Examine, Examined, Greeting, MemberInfo, MemberRecord, Packet, Purpose,
+    Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict, Way, Wishes, event_key, member_key,
 };
 use dui_core::{
     ClusterName, Incarnation, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp,
@@ -31,6 +31,7 @@ pub(crate) const ANN: NodeId = NodeId(u128::from_be_bytes([0xaa; 16]));
 pub(crate) const BO: NodeId = NodeId(u128::from_be_bytes([0xbb; 16]));
 pub(crate) const CY: NodeId = NodeId(u128::from_be_bytes([0xcc; 16]));
 pub(crate) const ANNS_RUN: RunId = RunId(u128::from_be_bytes([0xa0; 16]));
+const EXAMINATION: u64 = 0xe0e1_e2e3_e4e5_e6e7;
 const COOKIE: u64 = 0xc00c_1ec0_0c1e_c00c;
 const PUBLISHED: Timestamp = Timestamp(0x0190_0000_0000_0001);
 
@@ -54,6 +55,7 @@ pub(crate) fn messages() -> Vec<Message> {
         reconciliation(),
         crash(),
         streams(),
+        examination(),
         crate::sharing::messages(),
     ]
     .into_iter()
@@ -144,6 +146,8 @@ fn first_contact() -> Vec<Message> {
                 role: Role::Worker,
                 messages: MessageCounter(300),
                 view: 0xf1f2_f3f4_f5f6_f7f8,
+                examination: None,
+                examined: None,
             }),
         },
         packet(
@@ -309,6 +313,74 @@ fn streams() -> Vec<Message> {
             "stream: goodbye",
             "\"I am closing this in good health.\"",
             Purpose::Goodbye,
+        ),
+    ]
+}
+
+fn examination() -> Vec<Message> {
+    let beacon = |name, story, examination, examined| Message {
+        name,
+        story,
+        said: Said::Beacon(Beacon {
+            id: ANN,
+            name: "ada-lovelace-aaaa".parse().unwrap(),
+            address: v4(),
+            role: Role::Worker,
+            messages: MessageCounter(300),
+            view: 0xf1f2_f3f4_f5f6_f7f8,
+            examination,
+            examined,
+        }),
+    };
+    vec![
+        packet(
+            "examine",
+            "\"What of mine gets through to you?\" Asked by a packet of 500 bytes.",
+            |p| {
+                p.examine = Some(Examine {
+                    number: EXAMINATION,
+                    clock_ms: 1_790_000_000_000,
+                    cookie: COOKIE,
+                    address: v4(),
+                    way: Way::Packet500,
+                    wishes: Wishes {
+                        packets: true,
+                        stream: true,
+                        beacon: true,
+                    },
+                });
+                p.padding = 40;
+            },
+        ),
+        packet(
+            "examined",
+            "The answer on a stream of the answerer's own, with what has arrived so far.",
+            |p| {
+                p.examined = Some(Examined {
+                    number: EXAMINATION,
+                    clock_ms: 1_790_000_600_000,
+                    asked_ms: 1_790_000_000_000,
+                    address: v6(),
+                    way: Way::StreamBack,
+                    arrived: [Way::Packet, Way::Packet1200, Way::Broadcast]
+                        .into_iter()
+                        .collect(),
+                    links: [Way::Multicast].into_iter().collect(),
+                });
+                p.stream = Some(Purpose::Examine);
+            },
+        ),
+        beacon(
+            "beacon: examination",
+            "\"Who of those that I examine hears this?\"",
+            Some(EXAMINATION),
+            None,
+        ),
+        beacon(
+            "beacon: examined",
+            "Sent because somebody who examines wants to know whether it is heard.",
+            None,
+            Some(EXAMINATION),
         ),
     ]
 }

@@ -6,8 +6,9 @@ use crate::messages::{ANN, BO, Said, cluster, messages, named};
 use crate::sharing::{any_news, any_sharing};
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
 use dui_core::wire::{
-    Beacon, Body, Confirm, DecodeError, Greeting, ITEMS_MAX, MemberInfo, MemberRecord, Packet,
-    Purpose, Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict,
+    Beacon, Body, Confirm, DecodeError, Examine, Examined, Greeting, ITEMS_MAX, MemberInfo,
+    MemberRecord, Packet, Purpose, Relay, Report, Rumor, RumorId, RumorIds, Subject, Verdict, Way,
+    Wishes,
 };
 use dui_core::{
     Incarnation, MemberState, MessageCounter, NodeId, Role, RunId, Timestamp, UserEvent,
@@ -172,8 +173,10 @@ fn any_packet() -> impl Strategy<Value = Packet> {
             Purpose::Goodbye,
             Purpose::Detour,
             Purpose::Exchange,
+            Purpose::Examine,
         ])),
     );
+    let examination = (of(any_examine()), of(any_examined()), 0..1_200usize);
     let parts = (
         probing,
         gossip,
@@ -181,9 +184,10 @@ fn any_packet() -> impl Strategy<Value = Packet> {
         crash,
         any_sharing(),
         vec(any_range(), 0..4),
+        examination,
     );
     parts.prop_map(
-        |(probing, gossip, reconciliation, crash, sharing, entry_ranges)| {
+        |(probing, gossip, reconciliation, crash, sharing, entry_ranges, examination)| {
             let (
                 ((from, brief), digest, echo),
                 (ping, ack, nack),
@@ -226,6 +230,9 @@ fn any_packet() -> impl Strategy<Value = Packet> {
                 forgotten,
                 stream,
                 entry_ranges,
+                examine: examination.0,
+                examined: examination.1,
+                padding: examination.2,
                 ..sharing
             }
         },
@@ -233,13 +240,54 @@ fn any_packet() -> impl Strategy<Value = Packet> {
 }
 
 fn any_beacon() -> impl Strategy<Value = Beacon> {
-    (any_info(), any::<u64>()).prop_map(|(info, view)| Beacon {
+    let examinations = (of(any::<u64>()), of(any::<u64>()));
+    (any_info(), any::<u64>(), examinations).prop_map(|(info, view, (asked, answered))| Beacon {
         id: info.id,
         name: info.name,
         address: info.address,
         role: info.role,
         messages: info.messages,
         view,
+        examination: asked,
+        examined: answered,
+    })
+}
+
+fn any_way() -> impl Strategy<Value = Way> {
+    let links = [Way::Stream, Way::StreamBack, Way::Multicast, Way::Broadcast];
+    select([&Way::PACKETS[..], &links].concat())
+}
+
+fn any_examine() -> impl Strategy<Value = Examine> {
+    let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
+    let wishes = (any::<bool>(), any::<bool>(), any::<bool>());
+    (numbers, any_address(), any_way(), wishes).prop_map(|(numbers, address, way, wishes)| {
+        Examine {
+            number: numbers.0,
+            clock_ms: numbers.1,
+            cookie: numbers.2,
+            address,
+            way,
+            wishes: Wishes {
+                packets: wishes.0,
+                stream: wishes.1,
+                beacon: wishes.2,
+            },
+        }
+    })
+}
+
+fn any_examined() -> impl Strategy<Value = Examined> {
+    let numbers = (any::<u64>(), any::<u64>(), any::<u64>());
+    let sets = (vec(any_way(), 0..4), vec(any_way(), 0..4));
+    (numbers, any_address(), any_way(), sets).prop_map(|(numbers, address, way, sets)| Examined {
+        number: numbers.0,
+        clock_ms: numbers.1,
+        asked_ms: numbers.2,
+        address,
+        way,
+        arrived: sets.0.into_iter().collect(),
+        links: sets.1.into_iter().collect(),
     })
 }
 

@@ -58,6 +58,9 @@ async fn follow(
     let names = places
         .iter()
         .any(|place| matches!(place.host, Host::Name(_)));
+    if !names {
+        line.works();
+    }
     if !findings.tell(known.concat()).await || !names {
         return;
     }

@@ -11,6 +11,8 @@ pub struct ProviderState {
     pub detail: String,
     /// What keeps it from working, and what to do; `None`: nothing does.
     pub error: Option<String>,
+    /// Whether it had its first go: before that, no error says nothing.
+    pub tried: bool,
 }
 
 /// Where providers write their state and handles read it. Cheap to clone.
@@ -30,6 +32,7 @@ impl Board {
             name,
             detail,
             error: None,
+            tried: false,
         });
         Line {
             board: self.clone(),
@@ -54,6 +57,7 @@ impl Line {
     pub(super) fn works(&self) {
         let mut lines = self.board.lines();
         let line = &mut lines[self.place];
+        line.tried = true;
         if line.error.take().is_some() {
             tracing::info!(
                 target: "dui", event = "provider_available", provider = line.name,
@@ -71,6 +75,7 @@ impl Line {
     pub(super) fn fails(&self, error: String) {
         let mut lines = self.board.lines();
         let line = &mut lines[self.place];
+        line.tried = true;
         if line.error.as_ref() != Some(&error) {
             tracing::warn!(
                 target: "dui", event = "provider_unavailable", provider = line.name,

@@ -181,7 +181,7 @@ struct View<'a> {
     answers: &'a Answers,
     /// Peers that we knew.
     known: &'a [SocketAddr],
-    source: &'a dyn Fn(SocketAddr) -> Option<IpAddr>,
+    source: &'a (dyn Fn(SocketAddr) -> Option<IpAddr> + Sync),
     /// Where the node is; `None` at its start.
     current: Option<&'a Location>,
 }

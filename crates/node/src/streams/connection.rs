@@ -62,7 +62,7 @@ pub(super) async fn report_unsecured(
         // No driver any more, nobody to tell.
         let _ = events.send(StreamEvent::Refused(stream, refusal)).await;
     }
-    report(stream, Some(EndOfStream::Broken), events).await;
+    report(stream, Some(EndOfStream::Silent), events).await;
 }
 
 /// Tells the driver of an end that it did not ask for.

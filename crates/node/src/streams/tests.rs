@@ -264,7 +264,7 @@ async fn another_key_is_refused_by_fingerprints_on_both_sides() {
     }
     assert_eq!(
         ann.next().await,
-        StreamEvent::Ended(OURS, EndOfStream::Broken)
+        StreamEvent::Ended(OURS, EndOfStream::Silent)
     );
     assert!(ann.streams.open.is_empty());
 }
@@ -337,7 +337,7 @@ async fn a_handshake_that_stops_in_the_middle_is_not_waited_for() {
     let begun = Instant::now();
     assert_eq!(
         bo.next().await,
-        StreamEvent::Ended(theirs, EndOfStream::Broken)
+        StreamEvent::Ended(theirs, EndOfStream::Silent)
     );
     assert!(begun.elapsed() < secure::HANDSHAKE_TIMEOUT + Duration::from_secs(1));
     assert!(bo.streams.open.is_empty());
@@ -359,7 +359,7 @@ async fn noise_instead_of_a_handshake_ends_the_stream() {
                 other => break other,
             }
         };
-        assert_eq!(heard, StreamEvent::Ended(theirs, EndOfStream::Broken));
+        assert_eq!(heard, StreamEvent::Ended(theirs, EndOfStream::Silent));
     }
 }
 

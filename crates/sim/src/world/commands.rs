@@ -66,7 +66,11 @@ impl World {
             shared,
         };
         let addresses = host.joins.clone();
-        let mut peer = Peer::tuned(config, &tuning, now, seed);
+        let mut peer = if host.examiner {
+            Peer::examiner(config, now, seed)
+        } else {
+            Peer::tuned(config, &tuning, now, seed)
+        };
         peer.load(now, host.disk.entries.values().cloned().collect());
         host.process = Some(Process::new(peer));
         self.carry_out(place);

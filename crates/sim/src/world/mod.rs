@@ -301,6 +301,7 @@ impl World {
             disk: crate::disk::Disk::default(),
             joins: Vec::new(),
             shared: dui_core::SharedConfig::default(),
+            examiner: false,
             cost: Duration::ZERO,
             merge_cost: Duration::ZERO,
             on: true,
