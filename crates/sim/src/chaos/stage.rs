@@ -1,6 +1,7 @@
 //! Stage: plays a plan in a world, watches over its rules, and judges the end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use dui_core::{Event, Keyring, Mono, NodeId};
@@ -287,7 +288,7 @@ impl Stage {
                 let place = self.any(one);
                 if self.may_move(place) && self.world.host(place).runs() {
                     let address = self.world.free_address();
-                    self.world.move_to(place, address);
+                    self.relocate(place, address);
                 }
             }
             Fault::Exchange(one, other) => self.exchange(one, other),
@@ -411,9 +412,14 @@ impl Stage {
         let may = |place| self.may_move(place) && self.world.host(place).runs();
         if a != b && may(a) && may(b) {
             let (here, there) = (self.world.host(a).address, self.world.host(b).address);
-            self.world.move_to(a, there);
-            self.world.move_to(b, here);
+            self.relocate(a, there);
+            self.relocate(b, here);
         }
+    }
+
+    fn relocate(&mut self, place: Place, address: SocketAddr) {
+        self.truth.moved.insert(place, self.world.now());
+        self.world.move_to(place, address);
     }
 
     fn take_over(&mut self, one: u64, other: u64) {
