@@ -18,7 +18,7 @@ STATIC_TARGET := x86_64-unknown-linux-gnu
 STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom"
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
 	find-10 doctor vanish partition sick-host reject sealed docker image \
-	rumor-1024 detect-1000 boot-2000 idle-bytes \
+	rumor-1024 detect-1000 boot-2000 idle-bytes chaos partition-24h trace \
 	entries-speed entries-memory schemathesis write-100 kill-loop
 
 run:
@@ -35,10 +35,13 @@ fmt:
 
 clippy:
 	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@cargo clippy --quiet -p dui-sim --all-targets --features bugs -- -D warnings
 
-# Includes `tidy`, the rules that no compiler checks (see xtask).
+# Includes `tidy`, the rules that no compiler checks (see xtask). Then nodes
+# make mistakes on purpose, which the simulator has to find.
 unit:
 	@cargo nextest run --workspace
+	@cargo nextest run -p dui-sim --features bugs --test bugs
 
 # Hosts in namespaces, with the binary that `unit` has built.
 network:

@@ -5,6 +5,7 @@
 //! at once what each says then. A plan that fails is shrunk to fewer nodes and
 //! faults, and told as one line that repeats it.
 
+mod act;
 mod fault;
 mod plan;
 mod shrink;

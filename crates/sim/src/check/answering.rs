@@ -12,7 +12,8 @@ use crate::world::{News, World};
 
 /// Longest suspicion of up to 1,000 members, and three probes to be told and refute.
 const SETTLED: Duration = Duration::from_millis(6_400 + 3_000);
-/// How long a claim on an address is kept.
+/// How long a claim on an address is kept: one that was made before a move may
+/// be answered by who lived there then.
 const CLAIM_KEPT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Check for Answering {
             Event::MemberForgotten {
                 member,
                 reason: ForgetReason::Superseded,
-            } if lives_at_its_address(world, member)
+            } if lives_at_its_address(world, truth, member)
                 && lived_for(world, truth, member) >= CLAIM_KEPT =>
             {
                 Err(format!(
@@ -60,9 +61,11 @@ fn lived_for(world: &World, truth: &Truth, member: &Member) -> Duration {
     lived.min().unwrap_or_default()
 }
 
-fn lives_at_its_address(world: &World, member: &Member) -> bool {
+fn lives_at_its_address(world: &World, truth: &Truth, member: &Member) -> bool {
     world.at(member.address).is_some_and(|place| {
         let host = world.host(place);
-        host.id == member.id && host.address == host.outer
+        let moved = truth.moved.get(&place);
+        let settled = moved.is_none_or(|moved| world.now() - *moved >= CLAIM_KEPT);
+        host.id == member.id && host.address == host.outer && settled
     })
 }

@@ -34,6 +34,8 @@ pub struct Truth {
     pub calm_since: Option<Mono>,
     /// Of each host: when its present process started, and as which incarnation.
     pub started: BTreeMap<Place, (Mono, Incarnation)>,
+    /// Of each host that ever moved while its process ran: when it last did.
+    pub moved: BTreeMap<Place, Mono>,
     /// Of each host: when its process was last let go on, after how long.
     pub woken: BTreeMap<Place, (Mono, Mono)>,
     /// The cluster of every node there ever was.
