@@ -24,6 +24,7 @@ use crate::handle::{ApiError, Handle};
 use crate::interfaces::Interface;
 use crate::node::Node;
 use crate::options::{Host, Options, PeerPlace, Port, Provider};
+use crate::place::Place;
 use crate::{holder, ports};
 
 /// How often an examination is asked whether it is over.
@@ -85,12 +86,12 @@ impl Handle {
 /// besides, by name.
 pub async fn examine_here(options: Options, tcp: &[(&'static str, Port)]) -> Diagnosis {
     let mut local = Local::default();
-    let bind = match options.locate().await {
-        Ok(location) => location.bind(),
+    let location = match options.locate().await {
+        Ok(location) => location,
         Err(error) => return not_at_all(local, error.to_string()),
     };
     for (what, port) in tcp {
-        for ip in [bind, IpAddr::V4(Ipv4Addr::LOCALHOST)] {
+        for ip in [location.bind(), IpAddr::V4(Ipv4Addr::LOCALHOST)] {
             if let Err(error) = ports::bind_tcp(ip, *port) {
                 note(&mut local, what, error);
             }
@@ -98,7 +99,10 @@ pub async fn examine_here(options: Options, tcp: &[(&'static str, Port)]) -> Dia
     }
     let mut options = options;
     options.data_dir = None;
-    if let Err(error) = ports::bind_peer(bind, options.peer_port) {
+    // Names and routes have been asked.
+    options.bind = Place::Address(location.bind());
+    options.advertise = Some(Place::Address(location.advertise()));
+    if let Err(error) = ports::bind_peer(location.bind(), options.peer_port) {
         note(&mut local, "peer", error);
         options.peer_port = any_port();
     }
