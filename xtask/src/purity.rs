@@ -1,4 +1,4 @@
-//! Purity: what the sans-IO core must not touch.
+//! Purity: what the sans-IO core, and the simulator that drives it, must not touch.
 //!
 //! Time, randomness and the network come in as arguments, so that a run can be
 //! repeated from its seed. One stray clock or one hash map whose order differs
@@ -14,9 +14,9 @@ const BANNED: &[(&str, &str)] = &[
     ("UdpSocket", "packets go out as `Output::Send`"),
     ("TcpStream", "frames go out as `Output::StreamSend`"),
     ("TcpListener", "streams come in as `Input::StreamAccepted`"),
-    ("UnixStream", "core has no sockets"),
-    ("tokio", "core has no runtime"),
-    ("thread", "core has no threads"),
+    ("UnixStream", "nothing here has sockets"),
+    ("tokio", "nothing here has a runtime"),
+    ("thread", "nothing here has threads"),
     ("HashMap", "its order differs from run to run: use BTreeMap"),
     ("HashSet", "its order differs from run to run: use BTreeSet"),
     ("thread_rng", "randomness comes from the seed"),
@@ -26,13 +26,15 @@ const BANNED: &[(&str, &str)] = &[
     ("std::env", "configuration comes in as `Config`"),
 ];
 
-/// Checks one source of core.
+/// Checks one source of a crate that has to be pure.
 pub fn check(path: &str, source: &str) -> Vec<Complaint> {
     let code = split(source).code;
     let mut complaints = Vec::new();
     for (word, instead) in BANNED {
         for line in lines_with(&code, word) {
-            complaints.push(format!("{path}:{line}: `{word}` in core: {instead}"));
+            complaints.push(format!(
+                "{path}:{line}: `{word}` must not be here: {instead}"
+            ));
         }
     }
     complaints
