@@ -18,7 +18,7 @@ const FEW: usize = CAP / 4;
 /// Items of a leaf that was filled in order: there is room for some more.
 const FILL: usize = CAP * 3 / 4;
 
-/// See the [module](self).
+/// An ordered map that knows the fingerprint of any range of its keys.
 #[derive(Debug)]
 pub struct Tree<V> {
     root: Node<V>,

@@ -1,7 +1,7 @@
 //! Chaos: random clusters under random faults, then a healed phase that must converge.
 //!
 //! A seed makes a [`Plan`]; a [`Stage`] plays it under every checker. When the
-//! faults are over, all must agree within [`agreed_within`], stay so, and hear
+//! faults are over, all must agree within `agreed_within`, stay so, and hear
 //! at once what each says then. A plan that fails is shrunk to fewer nodes and
 //! faults, and told as one line that repeats it.
 
