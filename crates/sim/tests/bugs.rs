@@ -46,8 +46,9 @@ fn a_duplicate_window_without_the_run_swallows_news() {
 }
 
 #[test]
-fn a_suspicion_that_outlives_its_refutation_fails_who_answers() {
-    is_caught_by(Bug::StaleSuspicion, &["answering", "agreement"]);
+fn a_suspicion_that_outlives_its_refutation_never_rests() {
+    // Who is failed in spite of its answer refutes, is failed again, and so on.
+    is_caught_by(Bug::StaleSuspicion, &["answering", "agreement", "bounds"]);
 }
 
 #[test]
