@@ -86,9 +86,9 @@ impl World {
         else {
             return;
         };
-        let broken = |world: &mut Self, at: Ns| {
+        let ended = |world: &mut Self, at: Ns, how: EndOfStream| {
             world.wires.remove(wire);
-            world.end_later(at, opener, life, stream, EndOfStream::Broken);
+            world.end_later(at, opener, life, stream, how);
         };
         if !self.lives(opener, life) {
             self.wires.remove(wire);
@@ -99,16 +99,16 @@ impl World {
             .at(to)
             .filter(|target| self.hosts[*target].is_reachable())
         else {
-            return broken(self, timeout_at);
+            return ended(self, timeout_at, EndOfStream::Broken);
         };
         if !self.network.passes(opener, acceptor) || !self.network.passes(acceptor, opener) {
-            return broken(self, timeout_at);
+            return ended(self, timeout_at, EndOfStream::Broken);
         }
         let back = self.network.latency(acceptor, opener, &mut self.dice);
         let host = &self.hosts[acceptor];
         let Some(process) = &host.process else {
             if !self.network.evidence {
-                return broken(self, timeout_at);
+                return ended(self, timeout_at, EndOfStream::Broken);
             }
             self.wires.remove(wire);
             let at = self.now + back;
@@ -119,7 +119,7 @@ impl World {
             // The kernel has accepted; the handshake waits for the process.
             let give_up_at = opened_at + HANDSHAKE_TIMEOUT.as_nanos() as Ns;
             if self.now >= give_up_at {
-                return broken(self, give_up_at);
+                return ended(self, give_up_at, EndOfStream::Silent);
             }
             return self.later(HANDSHAKE_AGAIN, Happening::Connect { wire });
         }
