@@ -20,6 +20,8 @@ pub struct KeyFingerprint(pub [u8; 4]);
 impl KeyFingerprint {
     /// What stands in a packet that is not sealed.
     pub const NONE: Self = Self([0; 4]);
+    /// What stands in a packet that turns another away, see [`crate::seal`].
+    pub const TURNED_AWAY: Self = Self([0xff; 4]);
 }
 
 /// Why a key was refused.
@@ -49,7 +51,9 @@ impl Key {
             .try_into()
             .map_err(|_| KeyError::Length { got: bytes.len() })?;
         let hash = blake3::derive_key("dui v1 key fingerprint", &secret);
-        let fingerprint = KeyFingerprint([hash[0], hash[1], hash[2], hash[3]]);
+        // The other fingerprints mean something else.
+        let [a, b, c, d] = [hash[0].clamp(1, 0xfe), hash[1], hash[2], hash[3]];
+        let fingerprint = KeyFingerprint([a, b, c, d]);
         Ok(Self {
             secret,
             fingerprint,
@@ -110,6 +114,12 @@ impl Keyring {
     /// The key that seals; `None` when packets go in clear.
     pub fn primary(&self) -> Option<&Key> {
         self.0.first()
+    }
+
+    /// The name of the key that seals.
+    pub fn fingerprint(&self) -> KeyFingerprint {
+        self.primary()
+            .map_or(KeyFingerprint::NONE, Key::fingerprint)
     }
 
     /// The key with this fingerprint.

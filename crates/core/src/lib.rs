@@ -47,4 +47,5 @@ pub use peer::{
     Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role, SelfInfo, StreamId, Timer,
     UserEvent, Why, WhyEntry,
 };
+pub use seal::Stranger;
 pub use tuning::Tuning;

@@ -11,6 +11,7 @@ use crate::clock::{Mono, Timestamp};
 use crate::entry::{Change, Entry, Lost, SharedConfig, Ticket, Written};
 use crate::id::{ClusterName, Incarnation, MessageCounter, NodeId, NodeName, RunId};
 use crate::keyring::{KeyFingerprint, Keyring};
+use crate::seal::Stranger;
 pub use refusal::{Fatal, ForgetError, PublishError, Refusal};
 
 /// Whether a node votes. Managers vote and may lead; workers do all else.
@@ -233,6 +234,9 @@ pub enum Input<'a> {
     StreamRefused {
         /// Why, as the shell's handshake found.
         refusal: Refusal,
+        /// What the other side told of itself, if it has another key and our
+        /// stream was turned away.
+        stranger: Option<Stranger>,
     },
     /// A stream is gone; its name is not used again.
     StreamEnded {

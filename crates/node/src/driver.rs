@@ -252,8 +252,9 @@ async fn take_stream_event(shell: &mut Shell, event: StreamEvent) {
             let bytes = &frame[..];
             shell.tell(Input::StreamFrame { stream, bytes }).await;
         }
-        Some(StreamEvent::Refused(_, refusal)) => {
-            shell.tell(Input::StreamRefused { refusal }).await;
+        Some(StreamEvent::Refused(_, refusal, stranger)) => {
+            let input = Input::StreamRefused { refusal, stranger };
+            shell.tell(input).await;
         }
         Some(StreamEvent::Ended(stream, how)) => {
             shell.tell(Input::StreamEnded { stream, how }).await;

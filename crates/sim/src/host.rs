@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dui_core::{
-    EndOfStream, Keyring, Mono, NodeId, Now, Peer, Refusal, SharedConfig, StreamId, Timer,
+    EndOfStream, Keyring, Mono, NodeId, Now, Peer, Refusal, SharedConfig, Stranger, StreamId, Timer,
 };
 
 use crate::clock::Clock;
@@ -112,15 +112,40 @@ impl Host {
 /// What reaches a process.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    Datagram { from: SocketAddr, bytes: Vec<u8> },
-    Beacon { from: SocketAddr, bytes: Arc<[u8]> },
-    Unreachable { peer: SocketAddr },
-    Accepted { stream: StreamId, from: SocketAddr },
-    Frame { stream: StreamId, bytes: Vec<u8> },
-    Refused { refusal: Refusal },
-    Ended { stream: StreamId, how: EndOfStream },
-    Candidates { addresses: Vec<SocketAddr> },
-    Stored { batch: u64, stored: bool },
+    Datagram {
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Beacon {
+        from: SocketAddr,
+        bytes: Arc<[u8]>,
+    },
+    Unreachable {
+        peer: SocketAddr,
+    },
+    Accepted {
+        stream: StreamId,
+        from: SocketAddr,
+    },
+    Frame {
+        stream: StreamId,
+        bytes: Vec<u8>,
+    },
+    Refused {
+        refusal: Refusal,
+        stranger: Option<Stranger>,
+    },
+    Ended {
+        stream: StreamId,
+        how: EndOfStream,
+    },
+    Candidates {
+        addresses: Vec<SocketAddr>,
+    },
+    Stored {
+        batch: u64,
+        stored: bool,
+    },
 }
 
 impl Arrival {

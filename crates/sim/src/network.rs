@@ -237,6 +237,12 @@ impl Network {
         delay
     }
 
+    /// Whether one segment there and its answer arrive: what TCP does not
+    /// repeat in time.
+    pub(crate) fn both_ways(&self, from: Place, to: Place, dice: &mut Dice) -> bool {
+        !self.is_lost(from, to, dice) && !self.is_lost(to, from, dice)
+    }
+
     /// The delay of what is not lost: a reset, an ICMP message.
     pub(crate) fn latency(&self, from: Place, to: Place, dice: &mut Dice) -> Ns {
         let special = self.link(from, to).and_then(|link| link.latency);

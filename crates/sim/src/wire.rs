@@ -112,6 +112,8 @@ pub(crate) struct Wire {
     pub(crate) opened_at: Ns,
     /// Frames of the opener leave from then on; `None`: not connected yet.
     pub(crate) ready_at: Option<Ns>,
+    /// The acceptor's kernel has answered, its process not yet.
+    pub(crate) connected: bool,
     /// What the opener said before.
     pub(crate) early: Vec<Segment>,
 }

@@ -172,6 +172,11 @@ impl Judge {
             }
         }
         self.skip("names", "nothing is to be looked up");
+        for link in ["multicast", "broadcast"] {
+            if !local.providers.iter().any(|provider| provider.name == link) {
+                self.skip(link, "this node does not use it");
+            }
+        }
     }
 
     fn own_mtu(&mut self, seen: &Examination, local: &Local) {
@@ -239,7 +244,11 @@ impl Judge {
             .peers
             .iter()
             .filter_map(|peer| Some((peer, peer.clock_ahead_ms?)));
-        let told: Vec<(&PeerSeen, i64)> = told.collect();
+        let mut told: Vec<(&PeerSeen, i64)> = told.collect();
+        // What a stranger says of its clock nobody has sealed.
+        if told.iter().any(|(peer, _)| peer.answered()) {
+            told.retain(|(peer, _)| peer.answered());
+        }
         if told.is_empty() {
             return;
         }

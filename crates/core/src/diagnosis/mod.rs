@@ -66,6 +66,17 @@ pub struct PeerSeen {
     pub seen: Option<SocketAddr>,
     /// Why it, or we, refuse the other.
     pub refusal: Option<Refusal>,
+    /// What it told when it turned us away for our key.
+    pub turned_away: Option<TurnedAway>,
+}
+
+/// A peer with another key turned us away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// By which ways: [`Way::Packet`], [`Way::Stream`].
+    pub by: Ways,
+    /// Its cluster seems to have our cluster's name.
+    pub same_name: bool,
 }
 
 /// How a stream went.

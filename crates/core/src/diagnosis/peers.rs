@@ -1,7 +1,7 @@
 //! Peers: the rules about one peer, by what it told and what came back of it.
 
 use super::judge::{HEADER_BYTES, HIDDEN, Judge, MTU_MIN, clock_remedy, in_use, label, near};
-use super::{Code, Examination, LINKS, Local, PeerSeen, StreamSeen};
+use super::{Code, Examination, LINKS, Local, PeerSeen, StreamSeen, TurnedAway};
 use crate::types::Refusal;
 use crate::wire::{Way, Ways};
 
@@ -30,6 +30,9 @@ impl Judge {
             self.links(seen, local, peer, &label);
             self.address(seen, peer, &label);
         } else if peer.refusal.is_some() {
+            if let Some(told) = peer.turned_away {
+                self.turned_away(seen, peer, told, &label);
+            }
             let hidden = format!("{label} does not speak with this node");
             for check in HIDDEN {
                 self.skip(check, hidden.clone());
@@ -42,10 +45,7 @@ impl Judge {
     pub(super) fn refused(&mut self, label: &str, refusal: &Refusal) {
         let detail = refusal.to_string();
         let (code, remedy) = match refusal {
-            Refusal::OtherCluster { .. } => (
-                Code::OtherCluster,
-                "start both with the same --cluster, or leave them apart",
-            ),
+            Refusal::OtherCluster { .. } => (Code::OtherCluster, cluster_remedy()),
             Refusal::OtherKey { .. } | Refusal::NotSealed { .. } => (
                 Code::OtherKey,
                 "give both the same --key-file: compare the fingerprints",
@@ -56,6 +56,33 @@ impl Judge {
             }
         };
         self.find(code, label, detail, remedy);
+    }
+
+    /// It has another key, and answered so much that other troubles show, too.
+    fn turned_away(&mut self, seen: &Examination, peer: &PeerSeen, told: TurnedAway, label: &str) {
+        if told.same_name {
+            self.pass("cluster", label);
+        } else {
+            self.find(
+                Code::OtherCluster,
+                label,
+                "behind its other key its cluster has another name, too",
+                cluster_remedy(),
+            );
+        }
+        let (packets, streams) = (told.by.contains(Way::Packet), told.by.contains(Way::Stream));
+        if packets {
+            self.pass("udp", label);
+        } else if !peer.denied {
+            let what = "it turns streams away for their key, and packets bring no such answer";
+            self.find(Code::UdpBlocked, label, what, udp_remedy(seen, peer));
+        }
+        // Without a key it would not answer on streams.
+        let keyed = matches!(peer.refusal, Some(Refusal::OtherKey { .. }));
+        if keyed && !streams {
+            let what = "it turns packets away for their key, and streams bring no such answer";
+            self.find(Code::TcpBlocked, label, what, tcp_remedy(seen, peer));
+        }
     }
 
     fn packets(&mut self, seen: &Examination, local: &Local, peer: &PeerSeen, label: &str) {
@@ -121,10 +148,7 @@ impl Judge {
     fn streams(&mut self, seen: &Examination, peer: &PeerSeen, label: &str) {
         let back = peer.back.contains(Way::StreamBack);
         let there = peer.stream == StreamSeen::Answered;
-        let (to, from) = (peer.address.port(), seen.own.port());
-        let remedy = format!(
-            "let TCP pass to port {to} there, and to port {from} here, in every firewall between"
-        );
+        let remedy = tcp_remedy(seen, peer);
         match peer.stream {
             StreamSeen::Answered => {}
             StreamSeen::Refused => self.find(
@@ -260,9 +284,21 @@ pub(super) fn broadcast_remedy() -> &'static str {
      multicast, or name a peer with --join"
 }
 
+fn cluster_remedy() -> &'static str {
+    "start both with the same --cluster, or leave them apart"
+}
+
 fn udp_remedy(seen: &Examination, peer: &PeerSeen) -> String {
+    pass_remedy("UDP", seen, peer)
+}
+
+fn tcp_remedy(seen: &Examination, peer: &PeerSeen) -> String {
+    pass_remedy("TCP", seen, peer)
+}
+
+fn pass_remedy(what: &str, seen: &Examination, peer: &PeerSeen) -> String {
     format!(
-        "let UDP pass to port {} there, and to port {} here, in every firewall between",
+        "let {what} pass to port {} there, and to port {} here, in every firewall between",
         peer.address.port(),
         seen.own.port()
     )

@@ -28,6 +28,7 @@ fn well(n: u8) -> PeerSeen {
         clock_ahead_ms: Some(3),
         seen: Some(at(1)),
         refusal: None,
+        turned_away: None,
     }
 }
 
@@ -154,6 +155,54 @@ fn what_the_own_firewall_does_is_told_of_strangers_too() {
     assert_eq!(found(vec![stranger, well(3)]), ["other_key", "udp_blocked"]);
 }
 
+/// A peer with another key that turned us away by these ways.
+fn outsider(n: u8, by: &[Way]) -> PeerSeen {
+    let mut peer = mute(n, StreamSeen::Silent);
+    peer.refusal = Some(other_key(n));
+    peer.turned_away = Some(TurnedAway {
+        by: by.iter().copied().collect(),
+        same_name: true,
+    });
+    peer
+}
+
+#[test]
+fn who_turns_us_away_shows_by_which_ways_we_reached_it() {
+    let both = [Way::Packet, Way::Stream];
+    assert_eq!(found(vec![outsider(2, &both), well(3)]), ["other_key"]);
+    let no_packets = vec![outsider(2, &both[1..]), well(3)];
+    assert_eq!(found(no_packets), ["other_key", "udp_blocked"]);
+    let no_streams = vec![outsider(2, &both[..1]), well(3)];
+    assert_eq!(found(no_streams), ["other_key", "tcp_blocked"]);
+    // Without a key there is no handshake that a stream could be refused in.
+    let mut open = outsider(2, &both[..1]);
+    open.refusal = Some(Refusal::NotSealed {
+        ours: "07070707".into(),
+        from: at(2),
+    });
+    assert_eq!(found(vec![open, well(3)]), ["other_key"]);
+}
+
+#[test]
+fn a_strangers_clock_and_name_count_for_what_they_are() {
+    let both = [Way::Packet, Way::Stream];
+    let mut stranger = outsider(2, &both);
+    stranger.clock_ahead_ms = Some(-600_000);
+    stranger.turned_away.as_mut().unwrap().same_name = false;
+    let other = stranger.clone();
+    assert_eq!(
+        found(vec![stranger.clone(), well(3)]),
+        ["other_cluster", "other_key"],
+        "who shares our key tells the time"
+    );
+    let mut alone = seen(vec![stranger, other]);
+    alone.heard.extend(LINKS.into_iter().collect());
+    assert_eq!(
+        codes(&diagnose(&alone, &here())),
+        ["other_cluster", "other_key", "clock_off"]
+    );
+}
+
 #[test]
 fn a_peer_of_another_cluster_is_examined_under_its_own_name() {
     let mut peer = well(2);
@@ -169,6 +218,19 @@ fn a_peer_of_another_cluster_is_examined_under_its_own_name() {
         found(vec![peer]),
         ["other_cluster", "multicast_blocked", "clock_off"]
     );
+}
+
+#[test]
+fn a_link_that_is_not_in_use_says_so() {
+    let mut local = here();
+    local
+        .providers
+        .retain(|provider| provider.name == "multicast");
+    let diagnosis = diagnose(&seen(vec![well(2)]), &local);
+    let mut checks = diagnosis.checks.iter();
+    let broadcast = checks.find(|check| check.name == "broadcast").unwrap();
+    assert_eq!(broadcast.state, CheckState::Skipped);
+    assert_eq!(broadcast.detail, "this node does not use it");
 }
 
 #[test]

@@ -9,13 +9,12 @@
 use std::net::SocketAddr;
 
 use super::outbox::Path;
-use super::{MemberState, Peer, Refusal, UserEvent};
+use super::{MemberState, Output, Peer, Refusal, UserEvent};
 use crate::bugs::Bug;
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
-use crate::keyring::KeyFingerprint;
-use crate::seal::{Channel, OpenError, Opened, Standing, Unproven, VERSION};
-use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Purpose};
+use crate::seal::{Channel, OpenError, Opened, Standing, Stranger, Unproven, VERSION};
+use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Purpose, Way};
 
 /// One ack in so many tells the time.
 const CLOCK_EVERY: u32 = 8;
@@ -40,7 +39,15 @@ impl Peer {
             },
             _ => match self.seal.open(Channel::Packet, bytes) {
                 Ok(opened) => opened,
-                Err(error) => return self.refuse_unopened(now, path.address(), error),
+                Err(error) => {
+                    let from = path.address();
+                    match error {
+                        OpenError::Key(_) => self.turn_away(now, from, bytes),
+                        OpenError::TurnedAway(by) => self.turned_away(now, from, Way::Packet, by),
+                        _ => {}
+                    }
+                    return self.refuse_unopened(now, from, error);
+                }
             },
         };
         let mut packet = match Packet::decode(&opened.plain, &self.config.cluster) {
@@ -366,13 +373,10 @@ impl Peer {
             }
             OpenError::Key(theirs) => {
                 self.counters.dropped_key += 1;
-                let ours = self.config.keys.describe();
-                let refusal = if theirs == KeyFingerprint::NONE {
-                    Refusal::NotSealed { ours, from }
-                } else {
-                    Refusal::OtherKey { theirs, ours, from }
-                };
-                self.refuse(now.mono, refusal);
+                self.refuse(now.mono, Refusal::key(theirs, &self.config.keys, from));
+            }
+            OpenError::TurnedAway(by) => {
+                self.refuse(now.mono, Refusal::key(by.key, &self.config.keys, from));
             }
             OpenError::Replayed => self.counters.dropped_replay += 1,
             OpenError::Own => {}
@@ -392,14 +396,33 @@ impl Peer {
     }
 
     /// The shell's handshake found a stranger at the other end of a stream.
-    pub(super) fn refuse_stream(&mut self, now: Now, refusal: Refusal) {
+    pub(super) fn refuse_stream(&mut self, now: Now, refusal: Refusal, stranger: Option<Stranger>) {
         match &refusal {
             Refusal::OtherCluster { .. } => self.counters.dropped_cluster += 1,
             Refusal::OtherKey { .. } | Refusal::NotSealed { .. } => self.counters.dropped_key += 1,
             Refusal::OtherVersion { .. } => self.counters.dropped_version += 1,
             Refusal::ClockAhead { .. } | Refusal::TimestampAhead { .. } => {}
         }
+        if let (Some(from), Some(stranger)) = (refusal.from(), stranger) {
+            self.turned_away(now, from, Way::Stream, stranger);
+        }
         self.refuse(now.mono, refusal);
+    }
+
+    /// Tells a stranger that it is one.
+    fn turn_away(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
+        let own = Stranger::new(&self.config.keys, &self.config.cluster, now.wall_ms);
+        if let Some(bytes) = self.seal.turn_away(bytes, &own)
+            && self.politeness.admit(now.mono)
+        {
+            self.outputs.push_back(Output::Send { to: from, bytes });
+        }
+    }
+
+    /// A stranger told us that we are one to it.
+    fn turned_away(&mut self, now: Now, from: SocketAddr, way: Way, by: Stranger) {
+        let same_name = by.may_be_of(&self.config.cluster);
+        self.examinations.turned_away(now, from, way, by, same_name);
     }
 
     pub(super) fn refuse(&mut self, now: Mono, refusal: Refusal) {

@@ -8,8 +8,11 @@ use super::Refusal;
 use crate::clock::Mono;
 
 /// Packets per second taken from one source, and at once.
-const RATE_PER_SECOND: f64 = 4_000.0;
-const BURST: f64 = 8_000.0;
+const RATE_PER_SECOND: u32 = 4_000;
+const BURST: u32 = 8_000;
+/// Strangers answered per second, whoever they are, and at once.
+const TURNED_AWAY_PER_SECOND: u32 = 100;
+const TURNED_AWAY_BURST: u32 = 200;
 /// Sources remembered.
 const SOURCES_MAX: usize = 4_096;
 /// Below so many nobody looks whose bucket is full again.
@@ -27,22 +30,59 @@ const RECENT: Duration = Duration::from_secs(10);
 /// than none, so it goes: a node of thousands hears a few of them a second.
 #[derive(Debug)]
 pub(super) struct SourceLimits {
-    buckets: BTreeMap<SocketAddr, Bucket>,
+    buckets: BTreeMap<SocketAddr, Bucket<RATE_PER_SECOND, BURST>>,
     /// With so many it is time to tidy.
     room: usize,
     tidied: Mono,
 }
 
 #[derive(Debug)]
-struct Bucket {
+struct Bucket<const PER_SECOND: u32, const BURST: u32> {
     tokens: f64,
     at: Mono,
 }
 
-impl Bucket {
+impl<const PER_SECOND: u32, const BURST: u32> Bucket<PER_SECOND, BURST> {
+    fn full(now: Mono) -> Self {
+        Self {
+            tokens: f64::from(BURST),
+            at: now,
+        }
+    }
+
     fn tokens(&self, now: Mono) -> f64 {
-        let earned = now.saturating_sub(self.at).as_secs_f64() * RATE_PER_SECOND;
-        (self.tokens + earned).min(BURST)
+        let earned = now.saturating_sub(self.at).as_secs_f64() * f64::from(PER_SECOND);
+        (self.tokens + earned).min(f64::from(BURST))
+    }
+
+    fn is_full(&self, now: Mono) -> bool {
+        self.tokens(now) >= f64::from(BURST)
+    }
+
+    /// Whether there was a token, which is gone then.
+    fn take(&mut self, now: Mono) -> bool {
+        let tokens = self.tokens(now);
+        let taken = tokens >= 1.0;
+        self.tokens = if taken { tokens - 1.0 } else { tokens };
+        self.at = now;
+        taken
+    }
+}
+
+/// How many strangers are told that they are. One bucket for all, so that it
+/// needs no memory: made-up ones can use it up, and then nobody is told.
+#[derive(Debug)]
+pub(super) struct Politeness(Bucket<TURNED_AWAY_PER_SECOND, TURNED_AWAY_BURST>);
+
+impl Default for Politeness {
+    fn default() -> Self {
+        Self(Bucket::full(Mono::ZERO))
+    }
+}
+
+impl Politeness {
+    pub(super) fn admit(&mut self, now: Mono) -> bool {
+        self.0.take(now)
     }
 }
 
@@ -70,23 +110,13 @@ impl SourceLimits {
                 return true;
             }
         }
-        let full = Bucket {
-            tokens: BURST,
-            at: now,
-        };
-        let bucket = self.buckets.entry(from).or_insert(full);
-        bucket.tokens = bucket.tokens(now);
-        bucket.at = now;
-        if bucket.tokens < 1.0 {
-            return false;
-        }
-        bucket.tokens -= 1.0;
-        true
+        let full = Bucket::full(now);
+        self.buckets.entry(from).or_insert(full).take(now)
     }
 
     fn tidy(&mut self, now: Mono) {
         self.tidied = now;
-        self.buckets.retain(|_, bucket| bucket.tokens(now) < BURST);
+        self.buckets.retain(|_, bucket| !bucket.is_full(now));
         self.room = (2 * self.buckets.len()).clamp(SOURCES_FEW, SOURCES_MAX);
     }
 }

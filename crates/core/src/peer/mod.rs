@@ -21,7 +21,7 @@ mod streams;
 mod sync;
 
 pub use crate::types::*;
-pub use examine::{ExamineAlso, LASTS as EXAMINATION_LASTS, SUBJECTS_MAX as EXAMINED_MAX};
+pub use examine::{ExamineAlso, LASTS_MAX as EXAMINATION_LASTS, SUBJECTS_MAX as EXAMINED_MAX};
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -43,7 +43,7 @@ use detour::Detours;
 use examine::Examinations;
 use exchange::Exchanges;
 use leave::Leaving;
-use limits::{Refusals, SourceLimits};
+use limits::{Politeness, Refusals, SourceLimits};
 use news::Sharing;
 use outbox::Path;
 use streams::Streams;
@@ -92,6 +92,7 @@ pub struct Peer {
     /// Of the latest call.
     present: Mono,
     sources: SourceLimits,
+    politeness: Politeness,
     refusals: Refusals,
     whereabouts: Whereabouts,
     persist_at: Option<Mono>,
@@ -163,6 +164,7 @@ impl Peer {
             examiner: false,
             present: now.mono,
             sources: SourceLimits::default(),
+            politeness: Politeness::default(),
             refusals: Refusals::default(),
             whereabouts: Whereabouts::default(),
             persist_at: None,
@@ -340,7 +342,9 @@ impl Peer {
                     self.receive(now, Path::Stream(stream, from), bytes);
                 }
             }
-            Input::StreamRefused { refusal } => self.refuse_stream(now, refusal),
+            Input::StreamRefused { refusal, stranger } => {
+                self.refuse_stream(now, refusal, stranger);
+            }
             Input::StreamEnded { stream, how } => self.stream_ended(now, stream, how),
             Input::Candidates {
                 provider,

@@ -52,6 +52,12 @@ impl Streams {
         self.open.get(&stream).map(|stream| stream.address)
     }
 
+    /// How long ago it was opened; `None` once it is gone.
+    pub(super) fn age(&self, stream: StreamId, now: Mono) -> Option<Duration> {
+        let stream = self.open.get(&stream)?;
+        Some(now.saturating_sub(stream.opened))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }

@@ -32,6 +32,7 @@
 //! Source: the window is that of IPsec (RFC 4303, section 3.4.3), the echo
 //! that of DTLS's cookie exchange (RFC 9147, section 5.1).
 
+mod stranger;
 mod window;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ use rand_core::Rng;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use crate::keyring::{Key, KeyFingerprint, Keyring};
+pub use stranger::{CARD_BYTES, Stranger};
 use window::{Verdict, Windows};
 
 /// The wire version that this node speaks: the first byte of every packet.
@@ -122,6 +124,10 @@ pub enum OpenError {
     /// Sealed with a key that we do not have; `00000000`: not sealed at all.
     #[error("packet is sealed with key {0}, which this node does not have")]
     Key(KeyFingerprint),
+    /// Not one of the cluster's: a node that has none of our keys turns a
+    /// packet of ours away.
+    #[error("a node with key {} turned a packet away", .0.key)]
+    TurnedAway(Stranger),
     /// Altered on its way, sealed for another channel, or made up.
     #[error("packet was altered, made up or sealed for another channel")]
     Forged,
@@ -212,6 +218,9 @@ impl Seal {
     /// packet is spent: opening it again is [`OpenError::Replayed`].
     pub fn open(&mut self, channel: Channel, bytes: &[u8]) -> Result<Opened, OpenError> {
         let (fingerprint, rest) = parse_prefix(bytes)?;
+        if fingerprint == KeyFingerprint::TURNED_AWAY {
+            return Err(self.turned_away(channel, rest));
+        }
         let Some(own) = &self.own else {
             if fingerprint != KeyFingerprint::NONE {
                 return Err(OpenError::Key(fingerprint));
@@ -248,6 +257,30 @@ impl Seal {
             })
         };
         Ok(Opened { plain, standing })
+    }
+
+    /// What to answer to a packet that [`Seal::open`] refused for its key:
+    /// nothing to one that is not sealed, or only pretends to be.
+    pub fn turn_away(&self, bytes: &[u8], own: &Stranger) -> Option<Vec<u8>> {
+        let (fingerprint, rest) = parse_prefix(bytes).ok()?;
+        let (salt, ..) = parse_sealed(rest).ok()?;
+        let ours = self.keys.find(fingerprint).is_some();
+        let known = fingerprint == KeyFingerprint::NONE
+            || fingerprint == KeyFingerprint::TURNED_AWAY
+            || ours;
+        (!known).then(|| own.turn_away(&salt))
+    }
+
+    fn turned_away(&self, channel: Channel, rest: &[u8]) -> OpenError {
+        let own = self.own.as_ref();
+        match stranger::parse_turned_away(rest) {
+            Some((salt, stranger))
+                if channel == Channel::Packet && own.is_some_and(|own| own.salt == salt) =>
+            {
+                OpenError::TurnedAway(stranger)
+            }
+            _ => OpenError::Forged,
+        }
     }
 
     /// Takes the echo that an unproven packet carried. `true`: it echoes our

@@ -89,6 +89,75 @@ fn what_one_seals_the_other_opens_once_it_was_challenged() {
     assert_eq!(bo.hear(&ann.say("three", 0)), news("three"));
 }
 
+/// What a node of "town" with other keys answers to these bytes.
+fn turned_away(by: &Node, bytes: &[u8]) -> Option<Vec<u8>> {
+    let own = Stranger::new(&by.seal.keys, &"town".parse().unwrap(), 1_234);
+    by.seal.turn_away(bytes, &own)
+}
+
+#[test]
+fn who_has_another_key_is_told_so_in_fewer_bytes_than_it_sent() {
+    let (mut ann, mut eve) = (Node::new(1), Node::with_keys(&[9], 2));
+    let shortest = ann.seal.seal(Channel::Packet, &[], &mut ann.rng);
+    assert_eq!(
+        eve.hear(&shortest),
+        Heard::Refused(OpenError::Key(key(7).fingerprint()))
+    );
+    let answer = turned_away(&eve, &shortest).unwrap();
+    assert!(answer.len() < shortest.len());
+    let Heard::Refused(OpenError::TurnedAway(told)) = ann.hear(&answer) else {
+        panic!("ann saw her own salt come back");
+    };
+    assert_eq!((told.key, told.wall_ms), (key(9).fingerprint(), 1_234));
+    assert!(told.may_be_of(&"town".parse().unwrap()));
+    assert!(!told.may_be_of(&"green".parse().unwrap()));
+    assert_eq!(turned_away(&ann, &answer), None, "that is never answered");
+    assert_eq!(turned_away(&eve, &answer), None);
+}
+
+/// ac03: BLAKE3's key derivation of "town" in this context, by another library.
+#[test]
+fn a_card_is_what_was_written_down() {
+    let keys = Keyring::new(vec![key(9)]).unwrap();
+    let card = Stranger::new(&keys, &"town".parse().unwrap(), 0x0102_0304_0506_0708).to_bytes();
+    assert_eq!(card[..4], key(9).fingerprint().0);
+    assert_eq!(card[4..12], [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(card[12..], [0xac, 0x03]);
+    assert_eq!(Stranger::from_bytes(&card).to_bytes(), card);
+}
+
+#[test]
+fn nobody_is_turned_away_by_whom_it_did_not_speak_to() {
+    let (mut ann, mut bo) = (Node::new(1), Node::new(3));
+    let eve = Node::with_keys(&[9], 2);
+    let answer = turned_away(&eve, &ann.say("hi", 0)).unwrap();
+    assert_eq!(bo.hear(&answer), Heard::Refused(OpenError::Forged));
+    let mut guessed = answer.clone();
+    guessed[5] ^= 1;
+    assert_eq!(ann.hear(&guessed), Heard::Refused(OpenError::Forged));
+    let short = &answer[..answer.len() - 1];
+    assert_eq!(ann.hear(short), Heard::Refused(OpenError::Forged));
+    // Beacons are turned away by nobody.
+    let beacon = ann.seal.open(Channel::Beacon, &answer);
+    assert_eq!(beacon, Err(OpenError::Forged));
+}
+
+#[test]
+fn nothing_is_answered_to_friends_to_what_is_in_clear_and_to_less_than_a_seal() {
+    let (mut ann, mut open) = (Node::new(1), Node::with_keys(&[], 4));
+    assert_eq!(turned_away(&Node::new(2), &ann.say("hi", 0)), None);
+    assert_eq!(turned_away(&ann, &open.say("hi", 0)), None);
+    let sealed = ann.seal.seal(Channel::Packet, &[], &mut ann.rng);
+    let eve = Node::with_keys(&[9], 2);
+    assert_eq!(turned_away(&eve, &sealed[..sealed.len() - 1]), None);
+    // Who has no key at all says that.
+    let answer = turned_away(&open, &sealed).unwrap();
+    let Heard::Refused(OpenError::TurnedAway(told)) = ann.hear(&answer) else {
+        panic!("ann saw her own salt come back");
+    };
+    assert_eq!(told.key, KeyFingerprint::NONE);
+}
+
 #[test]
 fn a_wrong_echo_proves_nothing() {
     let (mut ann, mut bo) = (Node::new(1), Node::new(2));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::id::NodeId;
-use crate::keyring::KeyFingerprint;
+use crate::keyring::{KeyFingerprint, Keyring};
 
 /// Whom we refuse, and why; the text of an operator's log line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -81,6 +81,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Of a peer whose key, by this fingerprint, is none of ours.
+    pub fn key(theirs: KeyFingerprint, ours: &Keyring, from: SocketAddr) -> Self {
+        let ours = ours.describe();
+        if theirs == KeyFingerprint::NONE {
+            Self::NotSealed { ours, from }
+        } else {
+            Self::OtherKey { theirs, ours, from }
+        }
+    }
+
     /// Who was refused, or refused us, where that is known by address.
     pub fn from(&self) -> Option<SocketAddr> {
         match self {

@@ -58,9 +58,10 @@ pub(super) async fn report_unsecured(
     why: Unsecured,
     events: &mpsc::Sender<StreamEvent>,
 ) {
-    if let Unsecured::Refused(refusal) = why {
+    if let Unsecured::Refused(refusal, stranger) = why {
         // No driver any more, nobody to tell.
-        let _ = events.send(StreamEvent::Refused(stream, refusal)).await;
+        let refused = StreamEvent::Refused(stream, refusal, stranger);
+        let _ = events.send(refused).await;
     }
     report(stream, Some(EndOfStream::Silent), events).await;
 }

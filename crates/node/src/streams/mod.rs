@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, Refusal, StreamId};
+use dui_core::{EndOfStream, Refusal, Stranger, StreamId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -41,7 +41,7 @@ pub(crate) enum StreamEvent {
     /// A whole frame, without its length.
     Frame(StreamId, Vec<u8>),
     /// The other side is not one of us; the end follows.
-    Refused(StreamId, Refusal),
+    Refused(StreamId, Refusal, Option<Stranger>),
     /// Nothing more will come.
     Ended(StreamId, EndOfStream),
 }
@@ -169,7 +169,7 @@ impl Streams {
     /// `event`, unless it is of a stream that was closed meanwhile.
     pub(crate) fn admit(&mut self, event: StreamEvent) -> Option<StreamEvent> {
         let current = match &event {
-            StreamEvent::Frame(stream, _) | StreamEvent::Refused(stream, _) => {
+            StreamEvent::Frame(stream, _) | StreamEvent::Refused(stream, ..) => {
                 self.open.contains_key(stream)
             }
             StreamEvent::Ended(stream, _) => self.open.remove(stream).is_some(),

@@ -3,7 +3,7 @@
 //! ```text
 //! opener    version 1 │ key fingerprint 4 │ length 2 │ Noise message 1, payload: cluster name
 //! acceptor  1 │ length 2 │ Noise message 2, payload: 0, or 1 and its own cluster name
-//!      or   2 │ fingerprint of its key 4
+//!      or   2 │ card 14: its key's fingerprint, its clock, a check of its cluster's name
 //! ```
 //!
 //! The pattern is `NNpsk0`: fresh keys on both sides give forward secrecy,
@@ -19,13 +19,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dui_core::{ClusterName, Key, KeyFingerprint, Keyring, Refusal};
+use dui_core::seal::CARD_BYTES;
+use dui_core::{ClusterName, Key, KeyFingerprint, Keyring, Refusal, Stranger};
 use snow::{Builder, HandshakeState, TransportState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::frame::WIRE_BYTES_MAX;
+use crate::clock::wall_ms;
 
 /// Both sides together.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,8 +55,8 @@ pub(crate) struct Security {
 /// Why a stream was not secured.
 #[derive(Debug)]
 pub(super) enum Unsecured {
-    /// The other side is not one of us.
-    Refused(Refusal),
+    /// The other side is not one of us; what it told when it turned us away.
+    Refused(Refusal, Option<Stranger>),
     /// It broke off, was too slow, or spoke nonsense.
     Broken,
 }
@@ -110,10 +112,10 @@ impl Security {
         socket: &mut TcpStream,
         from: SocketAddr,
     ) -> Result<Sealing, Unsecured> {
-        let Some(primary) = self.keys.primary() else {
+        if self.keys.primary().is_none() {
             return Ok(Sealing::Clear);
-        };
-        within(self.acceptor_says(socket, from, primary)).await
+        }
+        within(self.acceptor_says(socket, from)).await
     }
 
     async fn opener_says(
@@ -130,8 +132,11 @@ impl Security {
         match socket.read_u8().await? {
             ACCEPTED => {}
             REFUSED => {
-                let theirs = read_fingerprint(socket).await?;
-                return Err(self.other_key(theirs, to));
+                let mut card = [0; CARD_BYTES];
+                socket.read_exact(&mut card).await?;
+                let stranger = Stranger::from_bytes(&card);
+                let refusal = Refusal::key(stranger.key, &self.keys, to);
+                return Err(Unsecured::Refused(refusal, Some(stranger)));
             }
             _ => return Err(Unsecured::Broken),
         }
@@ -147,28 +152,24 @@ impl Security {
         &self,
         socket: &mut TcpStream,
         from: SocketAddr,
-        primary: &Key,
     ) -> Result<Sealing, Unsecured> {
         match socket.read_u8().await? {
             VERSION => {}
             // The length of a frame that is not sealed begins like this.
             0 => {
-                let ours = self.keys.describe();
-                return Err(Unsecured::Refused(Refusal::NotSealed { ours, from }));
+                return Err(self.other_key(KeyFingerprint::NONE, from));
             }
             theirs => {
                 let ours = VERSION;
-                return Err(Unsecured::Refused(Refusal::OtherVersion {
-                    theirs,
-                    ours,
-                    from,
-                }));
+                let refusal = Refusal::OtherVersion { theirs, ours, from };
+                return Err(Unsecured::Refused(refusal, None));
             }
         }
         let theirs = read_fingerprint(socket).await?;
         let Some(key) = self.keys.find(theirs) else {
             let mut no = vec![REFUSED];
-            no.extend_from_slice(&primary.fingerprint().0);
+            let own = Stranger::new(&self.keys, &self.cluster, wall_ms());
+            no.extend_from_slice(&own.to_bytes());
             socket.write_all(&no).await?;
             return Err(self.other_key(theirs, from));
         };
@@ -191,18 +192,20 @@ impl Security {
     }
 
     fn other_key(&self, theirs: KeyFingerprint, from: SocketAddr) -> Unsecured {
-        let ours = self.keys.describe();
-        Unsecured::Refused(Refusal::OtherKey { theirs, ours, from })
+        Unsecured::Refused(Refusal::key(theirs, &self.keys, from), None)
     }
 
     fn other_cluster(&self, name: &[u8], from: SocketAddr) -> Unsecured {
         let name = std::str::from_utf8(name).ok();
         match name.and_then(|name| name.parse::<ClusterName>().ok()) {
-            Some(theirs) => Unsecured::Refused(Refusal::OtherCluster {
-                theirs: theirs.to_string(),
-                ours: self.cluster.to_string(),
-                from,
-            }),
+            Some(theirs) => {
+                let refusal = Refusal::OtherCluster {
+                    theirs: theirs.to_string(),
+                    ours: self.cluster.to_string(),
+                    from,
+                };
+                Unsecured::Refused(refusal, None)
+            }
             None => Unsecured::Broken,
         }
     }

@@ -214,7 +214,7 @@ async fn meet(ann: &mut Side, bo: &mut Side) -> (StreamEvent, StreamEvent) {
 
 fn refusal(event: StreamEvent) -> String {
     match event {
-        StreamEvent::Refused(_, refusal) => refusal.to_string(),
+        StreamEvent::Refused(_, refusal, _) => refusal.to_string(),
         other => panic!("a stranger is refused, not {other:?}"),
     }
 }
@@ -254,7 +254,14 @@ async fn another_key_is_refused_by_fingerprints_on_both_sides() {
             .fingerprint()
             .to_string()
     };
+    let before = crate::clock::wall_ms();
     let (ann_heard, bo_heard) = meet(&mut ann, &mut bo).await;
+    let StreamEvent::Refused(_, _, Some(told)) = &ann_heard else {
+        panic!("whoever is turned away is told by whom: {ann_heard:?}");
+    };
+    assert_eq!(told.key, Key::from_slice(&[2; 32]).unwrap().fingerprint());
+    assert!(told.may_be_of(&"town".parse().unwrap()));
+    assert!((before..before + 60_000).contains(&told.wall_ms));
     let (ann_says, bo_says) = (refusal(ann_heard), refusal(bo_heard));
     for says in [&ann_says, &bo_says] {
         assert!(

@@ -241,9 +241,9 @@ impl World {
                     self.handle(place, Input::StreamFrame { stream, bytes });
                 }
             }
-            Arrival::Refused { refusal } => {
-                let refusal = refusal.clone();
-                self.handle(place, Input::StreamRefused { refusal });
+            Arrival::Refused { refusal, stranger } => {
+                let (refusal, stranger) = (refusal.clone(), *stranger);
+                self.handle(place, Input::StreamRefused { refusal, stranger });
             }
             Arrival::Ended { stream, how } => {
                 if self.drop_stream(place, *stream) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dui_core::{EndOfStream, KeyFingerprint, Refusal, StreamId};
+use dui_core::{EndOfStream, KeyFingerprint, Refusal, Stranger, StreamId};
 
 use super::{Happening, World};
 use crate::host::{Arrival, Pause, Place};
@@ -26,13 +26,18 @@ impl World {
             to,
             opened_at: self.now,
             ready_at: None,
+            connected: false,
             early: Vec::new(),
         });
         if let Some(process) = &mut self.hosts[from].process {
             process.streams.insert(stream, (wire, OPENER));
         }
         let delay = match self.at(to) {
-            Some(target) => self.network.frame(from, target, &mut self.dice),
+            // The SYN is repeated after a second, when the shell has given up.
+            Some(target) => match self.network.both_ways(from, target, &mut self.dice) {
+                true => self.network.latency(from, target, &mut self.dice),
+                false => CONNECT_TIMEOUT.as_nanos() as Ns,
+            },
             None => 0,
         };
         self.later(Duration::from_nanos(delay), Happening::Connect { wire });
@@ -95,6 +100,11 @@ impl World {
             return;
         }
         let timeout_at = opened_at + CONNECT_TIMEOUT.as_nanos() as Ns;
+        let keyed = self.hosts[opener].keys.primary().is_some();
+        let awaited = self.wires.get(wire).is_some_and(|wire| wire.connected);
+        if self.now >= timeout_at && !awaited {
+            return ended(self, timeout_at, EndOfStream::Broken);
+        }
         let Some(acceptor) = self
             .at(to)
             .filter(|target| self.hosts[*target].is_reachable())
@@ -114,21 +124,32 @@ impl World {
             let at = self.now + back;
             return self.end_later(at, opener, life, stream, EndOfStream::Refused);
         };
-        let keyed = host.keys.primary().is_some();
+        let give_up_at = opened_at + HANDSHAKE_TIMEOUT.as_nanos() as Ns;
         if keyed && process.pause == Pause::Stopped {
             // The kernel has accepted; the handshake waits for the process.
-            let give_up_at = opened_at + HANDSHAKE_TIMEOUT.as_nanos() as Ns;
             if self.now >= give_up_at {
                 return ended(self, give_up_at, EndOfStream::Silent);
+            }
+            if let Some(wire) = self.wires.get_mut(wire) {
+                wire.connected = true;
             }
             return self.later(HANDSHAKE_AGAIN, Happening::Connect { wire });
         }
         if let Some((ours, theirs)) = self.strangers(opener, acceptor) {
             self.wires.remove(wire);
-            self.deliver(acceptor, Arrival::Refused { refusal: theirs });
-            self.deliver(opener, Arrival::Refused { refusal: ours });
+            self.deliver(acceptor, theirs);
+            self.deliver(opener, ours);
             let at = self.now + back;
             return self.end_later(at, opener, life, stream, EndOfStream::Broken);
+        }
+        // The connect has its answer after one more way, the handshake after three.
+        let mut ready_at = self.now + back;
+        if keyed {
+            ready_at += self.network.frame(opener, acceptor, &mut self.dice);
+            ready_at += self.network.frame(acceptor, opener, &mut self.dice);
+            if ready_at >= give_up_at {
+                return ended(self, give_up_at, EndOfStream::Silent);
+            }
         }
         let host = &mut self.hosts[acceptor];
         let life = host.life;
@@ -138,8 +159,6 @@ impl World {
         let accepted = StreamId(process.next_accepted);
         process.next_accepted += 2;
         process.streams.insert(accepted, (wire, ACCEPTOR));
-        // The connect has its answer after one more way, the handshake after three.
-        let ready_at = self.now + back * if keyed { 3 } else { 1 };
         let early = match self.wires.get_mut(wire) {
             Some(wire) => {
                 wire.ends[ACCEPTOR] = Some(End::new(acceptor, life, accepted, to));
@@ -330,25 +349,22 @@ impl World {
     }
 
     /// Why two hosts do not belong together, as each of them says; `None`: they do.
-    fn strangers(&self, opener: Place, acceptor: Place) -> Option<(Refusal, Refusal)> {
+    fn strangers(&self, opener: Place, acceptor: Place) -> Option<(Arrival, Arrival)> {
         let (one, other) = (&self.hosts[opener], &self.hosts[acceptor]);
-        let fingerprint = |host: &crate::host::Host| {
-            let key = host.keys.primary();
-            key.map_or(KeyFingerprint::NONE, dui_core::Key::fingerprint)
-        };
-        let (ours, theirs) = (fingerprint(one), fingerprint(other));
+        let (ours, theirs) = (one.keys.fingerprint(), other.keys.fingerprint());
+        let refused = |refusal, stranger| Arrival::Refused { refusal, stranger };
         if ours != theirs {
-            let refusal = |keys: &dui_core::Keyring, theirs, from| {
-                let ours = keys.describe();
-                if theirs == KeyFingerprint::NONE {
-                    Refusal::NotSealed { ours, from }
-                } else {
-                    Refusal::OtherKey { theirs, ours, from }
-                }
-            };
+            // Without a key on both sides there is no handshake to refuse.
+            let keyed = ours != KeyFingerprint::NONE && theirs != KeyFingerprint::NONE;
+            let name = other.cluster.parse().ok();
+            let wall_ms = other.clock.now(self.now).wall_ms;
+            let stranger = name.map(|name| Stranger::new(&other.keys, &name, wall_ms));
             return Some((
-                refusal(&one.keys, theirs, other.outer),
-                refusal(&other.keys, ours, one.outer),
+                refused(
+                    Refusal::key(theirs, &one.keys, other.outer),
+                    stranger.filter(|_| keyed),
+                ),
+                refused(Refusal::key(ours, &other.keys, one.outer), None),
             ));
         }
         if one.cluster != other.cluster {
@@ -358,8 +374,8 @@ impl World {
                 from,
             };
             return Some((
-                refusal(&one.cluster, &other.cluster, other.outer),
-                refusal(&other.cluster, &one.cluster, one.outer),
+                refused(refusal(&one.cluster, &other.cluster, other.outer), None),
+                refused(refusal(&other.cluster, &one.cluster, one.outer), None),
             ));
         }
         None

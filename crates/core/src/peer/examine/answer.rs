@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::Peer;
 use super::super::outbox::Path;
+use super::super::{Peer, StreamId};
 use super::Examinations;
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
@@ -15,6 +15,10 @@ const OTHERS_KEPT: Duration = Duration::from_secs(10);
 /// What is done at most for one examination.
 const ANSWERS_MAX: u32 = 128;
 const FAVOURS_MAX: u32 = 3;
+const BEACONS_MAX: u32 = 8;
+/// One after another: where much gets lost the first ones break.
+const STREAMS_MAX: u32 = 24;
+const STREAM_EVERY: Duration = Duration::from_millis(250);
 /// Members that an examiner is told of.
 const MEMBERS_TOLD: usize = 24;
 
@@ -26,6 +30,8 @@ pub(super) struct Other {
     answers: u32,
     packets: u32,
     streams: u32,
+    /// The last one.
+    stream: Option<StreamId>,
     beacons: u32,
 }
 
@@ -51,6 +57,7 @@ impl Examinations {
             answers: 0,
             packets: 0,
             streams: 0,
+            stream: None,
             beacons: 0,
         }))
     }
@@ -81,8 +88,12 @@ impl Peer {
             && honest
             && asked.wishes.packets
             && once_more(&mut other.packets, FAVOURS_MAX);
-        let stream = asked.wishes.stream && honest && once_more(&mut other.streams, 1);
-        let beacon = asked.wishes.beacon && once_more(&mut other.beacons, FAVOURS_MAX);
+        let age = other.stream.and_then(|it| self.streams.age(it, now.mono));
+        let stream = asked.wishes.stream
+            && honest
+            && age.is_none_or(|age| age >= STREAM_EVERY)
+            && once_more(&mut other.streams, STREAMS_MAX);
+        let beacon = asked.wishes.beacon && once_more(&mut other.beacons, BEACONS_MAX);
         if answer {
             let packet = self.answer(
                 now,
@@ -104,7 +115,10 @@ impl Peer {
         if stream {
             let mut packet = self.answer(now, &asked, path, Way::StreamBack);
             packet.stream = Some(Purpose::Examine);
-            self.open_stream(asked.address, None, packet);
+            let stream = self.open_stream(asked.address, None, packet);
+            if let Some(other) = self.examinations.other(now.mono, asked.number) {
+                other.stream = stream;
+            }
         }
         if beacon {
             self.send_beacon(None, Some(asked.number));

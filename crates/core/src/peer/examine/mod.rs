@@ -32,6 +32,7 @@ use super::{EndOfStream, MemberState, Peer, Refusal, StreamId};
 use crate::clock::{Mono, Now};
 use crate::diagnosis::{Examination, PeerSeen, StreamSeen};
 use crate::id::NodeId;
+use crate::seal::Stranger;
 use crate::wire::{Beacon, Examine, Examined, MemberRecord, Packet, Purpose, Way, Ways, Wishes};
 
 /// Peers examined at once; of more, a sample.
@@ -54,7 +55,16 @@ const ROLL_CALL: usize = 4;
 /// Tries of an examination that is over.
 const OVER: usize = usize::MAX;
 /// An examination is over after this, whoever has not answered.
-pub const LASTS: Duration = Duration::from_millis(2_800);
+const LASTS: Duration = Duration::from_millis(2_800);
+/// But not while packets get through to somebody and streams do not: where a
+/// third of what is sent gets lost, TCP takes so long to set one up.
+pub const LASTS_MAX: Duration = Duration::from_secs(8);
+/// Then what was not answered is asked again so often, and a stream that did
+/// not come about is opened anew, as long as it has time to.
+const OVERTIME_EVERY: Duration = Duration::from_millis(400);
+const STREAM_TAKES: Duration = Duration::from_millis(600);
+/// One on which nothing came for so long is given up for another.
+const STREAM_WAITS: Duration = Duration::from_millis(1_500);
 /// The number of no examination: a beacon that only asks to be greeted.
 const CALL: u64 = 0;
 /// Addresses that somebody was overheard at.
@@ -85,16 +95,33 @@ struct Own {
     number: u64,
     began: Mono,
     tries: usize,
+    /// How long it lasts, as far as is known by now.
+    lasts: Duration,
     subjects: Vec<Subject>,
     left_out: usize,
     heard: Ways,
 }
 
+impl Own {
+    /// When the next try is due, after the begin.
+    fn next_try(&self) -> Option<Duration> {
+        let overtime = || {
+            let extra = u32::try_from(self.tries - TRIES.len()).ok()?;
+            LASTS.checked_add(OVERTIME_EVERY.checked_mul(extra)?)
+        };
+        let after = TRIES.get(self.tries).copied().or_else(overtime)?;
+        (after < self.lasts).then_some(after)
+    }
+
+    fn is_over(&self, now: Mono) -> bool {
+        self.tries == OVER || now >= self.began + self.lasts
+    }
+}
+
 impl Examinations {
     pub(in crate::peer) fn deadline(&self) -> Option<Mono> {
         let own = self.own.as_ref().filter(|own| own.tries != OVER)?;
-        let next = TRIES.get(own.tries).map(|after| own.began + *after);
-        Some(next.unwrap_or(own.began + LASTS))
+        Some(own.began + own.next_try().unwrap_or(own.lasts))
     }
 
     fn subject(&mut self, fits: impl Fn(&Subject) -> bool) -> Option<&mut Subject> {
@@ -150,19 +177,41 @@ impl Examinations {
         }
     }
 
+    /// Somebody with another key turned a packet or a stream of ours away.
+    pub(in crate::peer) fn turned_away(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        way: Way,
+        by: Stranger,
+        same_name: bool,
+    ) {
+        let Some(subject) = self.at(from).filter(|subject| subject.id.is_none()) else {
+            return;
+        };
+        let told = subject.seen.turned_away.get_or_insert_default();
+        told.by.insert(way);
+        told.same_name = same_name;
+        // That it took a round trip to arrive is little beside what counts.
+        let ahead = by.wall_ms.wrapping_sub(now.wall_ms) as i64;
+        subject.seen.clock_ahead_ms = Some(ahead);
+    }
+
     /// A stream of ours is gone, perhaps one of an examination.
     pub(in crate::peer) fn stream_ended(&mut self, stream: StreamId, how: EndOfStream) {
         let Some(subject) = self.subject(|subject| subject.stream == Some(stream)) else {
             return;
         };
         subject.stream = None;
-        if subject.seen.stream != StreamSeen::Answered {
-            subject.seen.stream = match how {
-                EndOfStream::Refused => StreamSeen::Refused,
-                EndOfStream::Broken => StreamSeen::Broken,
-                EndOfStream::Silent | EndOfStream::Closed => StreamSeen::Silent,
-            };
-        }
+        // What an earlier one has shown a later one that broke does not undo.
+        subject.seen.stream = match (subject.seen.stream, how) {
+            (StreamSeen::Answered, _) => StreamSeen::Answered,
+            (_, EndOfStream::Refused) => StreamSeen::Refused,
+            (StreamSeen::Silent, _) | (_, EndOfStream::Silent | EndOfStream::Closed) => {
+                StreamSeen::Silent
+            }
+            (_, EndOfStream::Broken) => StreamSeen::Broken,
+        };
     }
 
     /// A beacon was heard: perhaps one of an examination.
@@ -223,6 +272,7 @@ impl Peer {
             number: self.rng.next_u64(),
             began: now.mono,
             tries: 0,
+            lasts: LASTS,
             subjects,
             left_out,
             heard: Ways::default(),
@@ -230,12 +280,13 @@ impl Peer {
         self.settle(now);
     }
 
-    /// What the examination saw, once it is over: after [`LASTS`] at the
-    /// latest, or when everything has got through.
+    /// What the examination saw, once it is over: when everything has got
+    /// through, else after 2.8 s, or [`LASTS_MAX`] where packets get through
+    /// and streams do not.
     pub fn examination(&self, now: Now) -> Option<Examination> {
         let own = self.examinations.own.as_ref()?;
         let links = self.examinations.links;
-        let over = now.mono >= own.began + LASTS;
+        let over = own.is_over(now.mono);
         let complete = !own.subjects.is_empty()
             && own
                 .subjects
@@ -324,13 +375,21 @@ impl Peer {
         let Some(own) = &mut self.examinations.own else {
             return;
         };
-        let Some(after) = TRIES.get(own.tries) else {
-            if now.mono >= own.began + LASTS {
+        if now.mono >= own.began + own.lasts {
+            let slow = own.subjects.iter().any(Subject::waits_for_streams);
+            if own.lasts == LASTS && slow {
+                own.lasts = LASTS_MAX;
+            } else {
                 own.tries = OVER;
             }
+        }
+        if own.is_over(now.mono) {
+            return;
+        }
+        let Some(after) = own.next_try() else {
             return;
         };
-        if now.mono < own.began + *after {
+        if now.mono < own.began + after {
             return;
         }
         let (number, turn) = (own.number, own.tries);
@@ -338,7 +397,7 @@ impl Peer {
         let due: Vec<usize> = (0..own.subjects.len())
             .filter(|place| !own.subjects[*place].complete(links, own.heard))
             .collect();
-        if !due.is_empty() && turn % 3 == 0 {
+        if !due.is_empty() {
             self.send_beacon(Some(number), None);
         }
         for place in due {
@@ -351,9 +410,11 @@ impl Peer {
             return;
         };
         let (number, subject) = (own.number, &own.subjects[place]);
-        let (address, stream) = (subject.seen.address, subject.stream);
+        let address = subject.seen.address;
         let PeerSeen { there, back, .. } = subject.seen;
-        let untried = subject.seen.stream == StreamSeen::Untried;
+        let time = own.began + own.lasts - now.mono;
+        let due = !subject.is_done_with_streams() && time >= STREAM_TAKES;
+        let heard = subject.hears(self.examinations.links);
         for way in Way::PACKETS {
             let through = there.contains(way) && back.contains(way);
             let due = match way {
@@ -368,11 +429,11 @@ impl Peer {
         }
         let wishes = Wishes {
             packets: true,
-            stream: true,
-            beacon: true,
+            stream: !back.contains(Way::StreamBack),
+            beacon: !heard,
         };
-        match stream {
-            None if untried => {
+        match self.stream_to(now, address) {
+            None if due => {
                 let mut packet = self.inquiry(now, number, Way::Stream, wishes);
                 packet.stream = Some(Purpose::Examine);
                 let stream = self.open_stream(address, None, packet);
@@ -386,6 +447,21 @@ impl Peer {
             }
             _ => {}
         }
+    }
+
+    /// The stream to a subject, unless it has waited in vain.
+    fn stream_to(&mut self, now: Now, address: SocketAddr) -> Option<StreamId> {
+        let subject = self.examinations.at(address)?;
+        let stream = subject.stream?;
+        let age = self.streams.age(stream, now.mono);
+        let vain = subject.seen.stream != StreamSeen::Answered;
+        if vain && age.is_none_or(|age| age >= STREAM_WAITS) {
+            subject.stream = None;
+            subject.seen.stream = StreamSeen::Silent;
+            self.close(stream);
+            return None;
+        }
+        Some(stream)
     }
 
     fn inquiry(&self, now: Now, number: u64, way: Way, wishes: Wishes) -> Packet {
@@ -411,8 +487,8 @@ impl Peer {
         let member = member.map(|entry| entry.info.id);
         // By packet nobody is asked for more than an answer and a stream.
         let wishes = Wishes {
-            stream: way == Way::Packet,
-            beacon: way == Way::Packet,
+            stream: way == Way::Packet && !subject.seen.back.contains(Way::StreamBack),
+            beacon: way == Way::Packet && !subject.hears(self.examinations.links),
             packets: false,
         };
         let mut packet = self.inquiry(now, number, way, wishes);
@@ -459,7 +535,7 @@ impl Peer {
         let Some(own) = &self.examinations.own else {
             return;
         };
-        if own.number != answer.number || now.mono >= own.began + LASTS {
+        if own.number != answer.number || own.is_over(now.mono) {
             return;
         }
         let by_stream = match path {
@@ -477,6 +553,7 @@ impl Peer {
         };
         let first = subject.id.replace(from).is_none();
         subject.seen.refusal = None;
+        subject.seen.turned_away = None;
         subject.seen.there.extend(answer.arrived);
         subject.seen.links = answer.links;
         match by_stream {

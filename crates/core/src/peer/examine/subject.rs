@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::super::StreamId;
-use crate::diagnosis::{LINKS, PeerSeen, StreamSeen};
+use super::super::{Refusal, StreamId};
+use crate::diagnosis::{LINKS, PeerSeen, StreamSeen, TurnedAway};
 use crate::id::NodeId;
 use crate::wire::{Way, Ways};
 
@@ -35,12 +35,37 @@ impl Subject {
                 clock_ahead_ms: None,
                 seen: None,
                 refusal: None,
+                turned_away: None,
             },
             id: None,
             cookie: None,
             stream: None,
             rtt_ms: None,
         }
+    }
+
+    /// Whether its beacons were heard by every one of these links.
+    pub(super) fn hears(&self, links: Ways) -> bool {
+        let mut used = LINKS.into_iter().filter(|link| links.contains(*link));
+        used.all(|link| self.seen.back.contains(link))
+    }
+
+    /// Whether our streams have shown all that they can.
+    pub(super) fn is_done_with_streams(&self) -> bool {
+        let turned_away = |told: TurnedAway| told.by.contains(Way::Stream);
+        [StreamSeen::Answered, StreamSeen::Refused].contains(&self.seen.stream)
+            || self.seen.turned_away.is_some_and(turned_away)
+    }
+
+    /// Whether packets get through, and streams may yet.
+    pub(super) fn waits_for_streams(&self) -> bool {
+        let packets = self.seen.back.contains(Way::Packet)
+            || self
+                .seen
+                .turned_away
+                .is_some_and(|told| told.by.contains(Way::Packet));
+        let back = self.seen.turned_away.is_some() || self.seen.back.contains(Way::StreamBack);
+        packets && !(self.is_done_with_streams() && back)
     }
 
     /// Whether everything that can get through has.
@@ -53,8 +78,15 @@ impl Subject {
         };
         let streams =
             self.seen.stream == StreamSeen::Answered && self.seen.back.contains(Way::StreamBack);
+        // With another key it answers both packets and streams, by a refusal.
+        let refused = match (&self.seen.refusal, self.seen.turned_away) {
+            (Some(Refusal::OtherKey { .. }), told) => {
+                told.is_some_and(|told| told.by.contains_all(&[Way::Packet, Way::Stream]))
+            }
+            (refusal, _) => refusal.is_some(),
+        };
         (through(self.seen.there) && through(self.seen.back) && streams)
-            || self.seen.refusal.is_some()
+            || refused
                 && LINKS
                     .into_iter()
                     .all(|link| heard.contains(link) || !links.contains(link))
