@@ -141,6 +141,10 @@ class Node:
         """POST to its API."""
         return self._request("POST", path, body)
 
+    def put(self, path, body):
+        """PUT to its API."""
+        return self._request("PUT", path, body)
+
     def _request(self, method, path, body=None):
         connection = http.client.HTTPConnection(self.client, timeout=10)
         try:

@@ -1,11 +1,11 @@
 //! Conversion: what the node says, in the words of the API.
 
 use dui_client as api;
-use dui_node::core;
+use dui_node::{Tags, core};
 
 use crate::Settings;
 
-pub(crate) fn member(member: &core::Member) -> api::Member {
+pub(crate) fn member(member: &core::Member, tags: Tags) -> api::Member {
     api::Member {
         id: member.id.to_string(),
         name: member.name.to_string(),
@@ -18,7 +18,7 @@ pub(crate) fn member(member: &core::Member) -> api::Member {
         incarnation: member.incarnation.0,
         messages: member.messages.0,
         version: member.version.to_string(),
-        tags: Default::default(),
+        tags,
         rtt_ms: member
             .rtt
             .map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
@@ -26,9 +26,11 @@ pub(crate) fn member(member: &core::Member) -> api::Member {
     }
 }
 
-pub(crate) fn members(members: &[core::Member]) -> api::MemberList {
+/// Members with the tags of each.
+pub(crate) fn members(members: &[core::Member], tags: Vec<Tags>) -> api::MemberList {
+    let both = members.iter().zip(tags);
     api::MemberList {
-        members: members.iter().map(member).collect(),
+        members: both.map(|(one, tags)| member(one, tags)).collect(),
     }
 }
 
@@ -41,9 +43,9 @@ pub(crate) fn state(state: core::MemberState) -> api::MemberState {
     }
 }
 
-pub(crate) fn this(this: &core::SelfInfo, settings: &Settings) -> api::SelfInfo {
+pub(crate) fn this(this: &core::SelfInfo, tags: Tags, settings: &Settings) -> api::SelfInfo {
     api::SelfInfo {
-        member: member(&this.member),
+        member: member(&this.member, tags),
         cluster: this.cluster.to_string(),
         run: this.member.run.to_string(),
         message_counter: this.member.messages.0,
@@ -57,7 +59,7 @@ pub(crate) fn this(this: &core::SelfInfo, settings: &Settings) -> api::SelfInfo 
     }
 }
 
-pub(crate) fn why(why: &core::Why) -> api::Why {
+pub(crate) fn why(why: &core::Why, tags: Tags) -> api::Why {
     let line = |entry: &core::WhyEntry| api::WhyEntry {
         at: api::rfc3339(entry.at_ms),
         what: entry.what.into(),
@@ -65,7 +67,7 @@ pub(crate) fn why(why: &core::Why) -> api::Why {
         detail: entry.detail.clone(),
     };
     api::Why {
-        member: member(&why.member),
+        member: member(&why.member, tags),
         awareness: why.awareness,
         story: why.story.iter().map(line).collect(),
     }

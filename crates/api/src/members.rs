@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use dui_client::{Code, Discovery, LeaveOutcome, Member, MemberList, MemberState, Problem};
 use dui_client::{SelfInfo, Why};
-use dui_node::core;
+use dui_node::{Tags, core};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -24,7 +24,8 @@ type Answer<T> = Result<Json<T>, Refusal>;
 )]
 pub(crate) async fn this(State(app): State<App>) -> Answer<SelfInfo> {
     let this = ask(app.handle.this()).await?;
-    Ok(Json(convert::this(&this, &app.settings())))
+    let tags = tags(&app, this.member.id).await?;
+    Ok(Json(convert::this(&this, tags, &app.settings())))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -55,7 +56,7 @@ pub(crate) async fn members(
     if let Some(wanted) = wanted {
         members.retain(|member| wanted.contains(&convert::state(member.state)));
     }
-    Ok(Json(convert::members(&members)))
+    Ok(Json(list(&app, &members).await?))
 }
 
 /// One member.
@@ -66,7 +67,8 @@ pub(crate) async fn members(
 )]
 pub(crate) async fn member(State(app): State<App>, Segment(text): Segment) -> Answer<Member> {
     let member = find(&app, &text).await?;
-    Ok(Json(convert::member(&member)))
+    let tags = tags(&app, member.id).await?;
+    Ok(Json(convert::member(&member, tags)))
 }
 
 /// Why a member is in its state, as this node knows it.
@@ -79,7 +81,8 @@ pub(crate) async fn why(State(app): State<App>, Segment(text): Segment) -> Answe
     let member = find(&app, &text).await?;
     let why = ask(app.handle.why(member.id)).await?;
     let why = why.ok_or_else(|| unknown(&text))?;
-    Ok(Json(convert::why(&why)))
+    let tags = tags(&app, member.id).await?;
+    Ok(Json(convert::why(&why, tags)))
 }
 
 /// Which discovery provider found whom, and whom this node has lost.
@@ -139,7 +142,21 @@ pub(crate) async fn forget(
     let force = switch("force", query.force.as_deref())?;
     let member = find(&app, &text).await?;
     let forgotten = ask(app.handle.forget(member.id, force)).await?;
-    Ok(Json(convert::member(&forgotten)))
+    let tags = tags(&app, member.id).await?;
+    Ok(Json(convert::member(&forgotten, tags)))
+}
+
+/// Members with their tags.
+pub(crate) async fn list(app: &App, members: &[core::Member]) -> Result<MemberList, Refusal> {
+    let ids: Vec<core::NodeId> = members.iter().map(|member| member.id).collect();
+    let tags = ask(app.handle.tags(&ids)).await?;
+    Ok(convert::members(members, tags))
+}
+
+/// The tags of one member.
+pub(crate) async fn tags(app: &App, id: core::NodeId) -> Result<Tags, Refusal> {
+    let tags = ask(app.handle.tags(&[id])).await?;
+    Ok(tags.into_iter().next().unwrap_or_default())
 }
 
 fn states(list: &str) -> Result<Vec<MemberState>, Refusal> {

@@ -36,6 +36,7 @@ pub(crate) fn options(
         cluster: settings.cluster.value.clone(),
         name: settings.name.value.clone(),
         role: settings.role.value,
+        tags: settings.tag.value.0.clone(),
         bind,
         advertise,
         pod_ip,

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::place::Place;
 use crate::storage::StorageError;
+use crate::tags::TagError;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum StartError {
         /// The address bound or advertised beyond loopback.
         address: IpAddr,
     },
+    /// Tags that a node may not have.
+    #[error("{0}: mend them, or leave them out")]
+    Tags(TagError),
     /// No rule says which address to use.
     #[error(
         "bound to {bind}, this node does not know which address to use: {why}; name one with \

@@ -335,6 +335,11 @@ impl Handle {
         Ok(self.history.subscribe(after))
     }
 
+    /// Resolves once the node has stopped.
+    pub(crate) async fn stopped(&self) {
+        self.requests.closed().await;
+    }
+
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Peer, Now) -> T + Send + 'static,

@@ -44,6 +44,7 @@ mod shared;
 mod shell;
 mod storage;
 mod streams;
+mod tags;
 mod udp;
 
 pub use discovery::ProviderState;
@@ -61,3 +62,4 @@ pub use place::{NoPlace, Place};
 pub use ports::bind_tcp;
 pub use shared::{SharedWrite, WriteFailure, WriteResult};
 pub use storage::StorageError;
+pub use tags::{TAGS_MAX, TagError, Tags, check_tags};

@@ -25,6 +25,7 @@ use crate::options::Options;
 use crate::shell::{DataDir, Shell};
 use crate::storage::{State, StorageError, Store, Writer};
 use crate::streams::{Security, Streams};
+use crate::tags::{self, check_tags};
 
 /// Questions of handles that wait for a busy driver; more wait at the handle.
 const REQUESTS_MAX: usize = 64;
@@ -61,7 +62,11 @@ impl Node {
     /// # Errors
     /// [`StartError`].
     pub async fn start_at(location: Location, options: Options) -> Result<Node, StartError> {
-        Self::launch(location, options, Peer::new).await
+        check_tags(&options.tags).map_err(StartError::Tags)?;
+        let tags = options.tags.clone();
+        let node = Self::launch(location, options, Peer::new).await?;
+        tokio::spawn(tags::keep(node.handle(), tags));
+        Ok(node)
     }
 
     /// Starts one that is no member and only examines: see [`Peer::examiner`].

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dui_core::{ClusterName, Keyring, NodeName, Role};
 
 use crate::place::Place;
+use crate::tags::Tags;
 
 /// A port and whether somebody asked for exactly this one: a taken port that
 /// nobody asked for moves to the next free one on loopback.
@@ -142,6 +143,9 @@ pub struct Options {
     pub name: Option<NodeName>,
     /// Default manager.
     pub role: Role,
+    /// What else it says of itself: at most 64 keys of 1 to 128 bytes, values
+    /// of up to 1 KiB, no control characters. Default none.
+    pub tags: Tags,
     /// Address of all sockets. Default 127.0.0.1. An interface and `Auto` are
     /// followed when their address changes, a literal address never.
     pub bind: Place,
@@ -188,6 +192,7 @@ impl Default for Options {
             cluster: "dui".parse().expect("the default cluster name is valid"),
             name: None,
             role: Role::default(),
+            tags: Tags::new(),
             bind: Place::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             advertise: None,
             pod_ip: None,

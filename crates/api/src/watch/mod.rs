@@ -15,8 +15,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use dui_client::{Code, Forgotten, Problem, SharedChange};
-use dui_node::core::{Event, RunId};
-use dui_node::{EventStream, NodeEvent, Sequenced};
+use dui_node::core::{Event, Member, RunId};
+use dui_node::{EventStream, NodeEvent, Sequenced, Tags};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
@@ -26,6 +26,7 @@ use crate::App;
 use crate::ask::ask;
 use crate::convert;
 use crate::extract::{Query, switch};
+use crate::members::{list, tags};
 use crate::openapi::Always;
 use crate::refusal::Refusal;
 use crate::serve::Closing;
@@ -223,7 +224,8 @@ impl Feed {
             };
             match event {
                 NodeEvent::Core(event) => {
-                    if let Some(message) = render(&self.filter, event, at_ms) {
+                    let tags = self.tags_of(&event).await?;
+                    if let Some(message) = render(&self.filter, event, tags, at_ms) {
                         return Some(self.placed(message, sequence));
                     }
                 }
@@ -282,7 +284,15 @@ impl Feed {
     /// Without a state the stream breaks off, and the client comes again.
     async fn reset(&self) -> Option<Message> {
         let members = ask(self.app.handle.members()).await.ok()?;
-        message("reset", &convert::members(&members))
+        message("reset", &list(&self.app, &members).await.ok()?)
+    }
+
+    /// The tags of the member that an event is about.
+    async fn tags_of(&self, event: &Event) -> Option<Tags> {
+        match member_of(event).filter(|_| self.filter.members) {
+            Some(member) => tags(&self.app, member.id).await.ok(),
+            None => Some(Tags::new()),
+        }
     }
 
     fn goodbye(&mut self) -> Message {
@@ -299,36 +309,52 @@ async fn end_of_server(closing: &mut Option<Closing>) {
 }
 
 /// The event as a message; `None` when nobody asked for it.
-fn render(filter: &Filter, event: Event, at_ms: u64) -> Option<Message> {
-    let (kind, member) = match event {
+fn render(filter: &Filter, event: Event, tags: Tags, at_ms: u64) -> Option<Message> {
+    let kind = match &event {
         Event::SharedChanged { change, entry } => {
             let prefix = filter.shared.as_deref()?;
             let wanted = entry.key().starts_with(prefix);
             let change = wanted.then(|| SharedChange {
-                change: convert::change(change),
-                entry: convert::entry(&entry, at_ms),
+                change: convert::change(*change),
+                entry: convert::entry(entry, at_ms),
             });
             return message("shared_changed", &change?);
         }
         Event::User(event) => {
             let wanted = filter.wants_user_event(&event.name);
-            return message("user_event", &wanted.then(|| convert::user_event(event))?);
+            return message(
+                "user_event",
+                &wanted.then(|| convert::user_event(event.clone()))?,
+            );
         }
         Event::MemberForgotten { member, reason } if filter.members => {
             let forgotten = Forgotten {
-                member: convert::member(&member),
+                member: convert::member(member, tags),
                 reason: reason.as_str().into(),
             };
             return message("member_forgotten", &forgotten);
         }
-        Event::MemberAlive(member) => ("member_alive", member),
-        Event::MemberSuspect(member) => ("member_suspect", member),
-        Event::MemberFailed(member) => ("member_failed", member),
-        Event::MemberLeft(member) => ("member_left", member),
+        Event::MemberAlive(_) => "member_alive",
+        Event::MemberSuspect(_) => "member_suspect",
+        Event::MemberFailed(_) => "member_failed",
+        Event::MemberLeft(_) => "member_left",
         // What this node has to say about itself is in its log.
         _ => return None,
     };
-    message(kind, &filter.members.then(|| convert::member(&member))?)
+    let member = member_of(&event).filter(|_| filter.members)?;
+    message(kind, &convert::member(member, tags))
+}
+
+/// Whom an event is about, if it is news of a member.
+fn member_of(event: &Event) -> Option<&Member> {
+    match event {
+        Event::MemberAlive(member)
+        | Event::MemberSuspect(member)
+        | Event::MemberFailed(member)
+        | Event::MemberLeft(member)
+        | Event::MemberForgotten { member, .. } => Some(member),
+        _ => None,
+    }
 }
 
 /// `None` never happens: our types hold nothing that JSON cannot.
@@ -400,8 +426,8 @@ mod tests {
                 payload: Vec::new(),
             })
         };
-        assert!(render(&filter(None, Some("deploy")), event(), 0).is_some());
-        assert!(render(&filter(None, Some("other")), event(), 0).is_none());
-        assert!(render(&filter(Some(""), None), event(), 0).is_none());
+        assert!(render(&filter(None, Some("deploy")), event(), Tags::new(), 0).is_some());
+        assert!(render(&filter(None, Some("other")), event(), Tags::new(), 0).is_none());
+        assert!(render(&filter(Some(""), None), event(), Tags::new(), 0).is_none());
     }
 }

@@ -50,9 +50,14 @@ async fn show(client: &Client, args: &MembersArgs, screen: &mut Screen) -> Resul
 
 /// The members as people read them.
 pub(crate) fn table(members: &[Member], columns: usize, colour: bool) -> String {
-    let mut table = Table::new(&["NAME", "ROLE", "ADDRESS", "STATE", "RTT", "SINCE"]);
+    let mut columns_shown = vec!["NAME", "ROLE", "ADDRESS", "STATE", "RTT", "SINCE"];
+    let tagged = members.iter().any(|member| !member.tags.is_empty());
+    if tagged {
+        columns_shown.push("TAGS");
+    }
+    let mut table = Table::new(&columns_shown);
     for member in members {
-        table.row(vec![
+        let mut row = vec![
             member.name.as_str().into(),
             member.role.as_str().into(),
             member.address.as_str().into(),
@@ -61,9 +66,20 @@ pub(crate) fn table(members: &[Member], columns: usize, colour: bool) -> String 
             moment::age(&member.since)
                 .map_or_else(|| "-".into(), duration::short)
                 .into(),
-        ]);
+        ];
+        if tagged {
+            row.push(tags(member).into());
+        }
+        table.row(row);
     }
     table.render(columns, colour)
+}
+
+/// As `dui run --tag` takes them.
+fn tags(member: &Member) -> String {
+    let pairs = member.tags.iter();
+    let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
 }
 
 fn paint(state: MemberState) -> Paint {
@@ -133,6 +149,25 @@ mod tests {
             false,
         );
         assert!(!text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn tags_have_a_column_where_somebody_has_any() {
+        let mut ann = member("ann", "127.0.0.1:7781");
+        let bo = member("bo", "127.0.0.1:7782");
+        assert!(!table(&[ann.clone(), bo.clone()], 80, false).contains("TAGS"));
+        for (key, value) in [("rack", "a1"), ("zone", "b")] {
+            ann.tags.insert(key.into(), value.into());
+        }
+        let text = table(&[ann.clone(), bo], 100, false);
+        assert!(
+            text.contains("TAGS") && text.contains("rack=a1,zone=b"),
+            "{text}"
+        );
+        ann.tags.insert("x".into(), "y".repeat(1_024));
+        for line in table(&[ann], 80, false).lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) use load::load;
 pub(crate) use load::{Flags, Loaded, Source, load_for};
 pub(crate) use print::{print, print_location};
 pub(crate) use value::{
-    Bound, Discovery, Life, LogFormat, LogLevel, PortNumber, SharedPort, Size, Told,
+    Bound, Discovery, Life, LogFormat, LogLevel, PortNumber, SharedPort, Size, Tagged, Told,
 };
 use value::{Shape, Value};
 
@@ -97,6 +97,8 @@ settings! {
         "Name of this node for people; without one a pioneer of computing lends theirs.";
     "role" role: Role = "manager", "ROLE",
         "manager: votes and may lead; worker: takes part in everything else.";
+    "tag" tag: Tagged = "", "KEY=VALUE",
+        "What this node says of itself beside its name, for `dui members` and the API; may be repeated or comma-separated. Kept as the shared entry dui/tags/ID.";
     "cluster" cluster: ClusterName = "dui", "NAME",
         "Nodes with the same cluster name and key find each other.";
     "bind" bind: Bound = "127.0.0.1", "ADDR",

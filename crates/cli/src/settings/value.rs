@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dui_node::core::{ClusterName, NodeName, Role};
-use dui_node::{PeerPlace, Place, PlaceError, Provider};
+use dui_node::{PeerPlace, Place, PlaceError, Provider, Tags, check_tags};
 
 use crate::duration;
 
@@ -244,6 +244,29 @@ impl Value for Vec<PeerPlace> {
 
 fn place(text: &str) -> Result<PeerPlace, String> {
     text.parse().map_err(|error: PlaceError| error.to_string())
+}
+
+/// Tags of the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tagged(pub(crate) Tags);
+
+impl Value for Tagged {
+    const SHAPE: Shape = Shape::List;
+    const EXPECTED: &'static str = "tags KEY=VALUE";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut tags = Tags::new();
+        for item in items(text) {
+            let (key, value) = item
+                .split_once('=')
+                .ok_or_else(|| unlike(Self::EXPECTED, item))?;
+            if tags.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(format!("'{key}' is given twice"));
+            }
+        }
+        check_tags(&tags).map_err(|error| error.to_string())?;
+        Ok(Self(tags))
+    }
 }
 
 /// Ways to find other nodes.

@@ -250,3 +250,73 @@ fn a_watch_shows_what_is_there_and_what_changes() {
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
+
+/// The tags of ann, as this node has them.
+fn tags_of_ann(node: &Node) -> Value {
+    let members = node.members();
+    let ann = members.into_iter().find(|member| member["name"] == "ann");
+    ann.map_or(Value::Null, |ann| ann["tags"].clone())
+}
+
+#[test]
+fn tags_are_seen_by_all_and_are_those_of_the_latest_start() {
+    let town = Town::new("tags");
+    let bo = town.start("bo", &[]);
+    let directory = tempfile::tempdir().unwrap();
+    let data = ["--data-dir", directory.path().to_str().unwrap()];
+    let starts: [(&[&str], Value); 3] = [
+        (
+            &["--tag", "rack=a1", "--tag", "zone=b,empty="],
+            serde_json::json!({"rack": "a1", "zone": "b", "empty": ""}),
+        ),
+        (&["--tag", "rack=z=9"], serde_json::json!({"rack": "z=9"})),
+        (&[], serde_json::json!({})),
+    ];
+    for (flags, expected) in starts {
+        let mut ann = town.start("ann", &[&data[..], flags].concat());
+        for node in [&ann, &bo] {
+            eventually("ann has her tags", || {
+                (tags_of_ann(node) == expected).then_some(())
+            });
+        }
+        let this = output(dui().args(["members", "--addr", &bo.field("client")]));
+        assert_eq!(
+            stdout(&this).contains("TAGS"),
+            expected != serde_json::json!({})
+        );
+        ann.signal(Signal::SIGTERM);
+        assert_eq!(ann.exit_code(), Some(0));
+    }
+}
+
+#[test]
+fn tags_can_be_changed_while_a_node_runs_and_junk_is_none() {
+    let town = Town::new("retag");
+    let ann = town.start("ann", &["--tag", "rack=a1"]);
+    eventually("ann has her tags", || {
+        (tags_of_ann(&ann) == serde_json::json!({"rack": "a1"})).then_some(())
+    });
+    let key = format!("dui/tags/{}", ann.field("id"));
+    for (put, expected) in [
+        (r#"{"rack":"b2"}"#, serde_json::json!({"rack": "b2"})),
+        ("{}", serde_json::json!({})),
+        (r#"{"rack":"c3"}"#, serde_json::json!({"rack": "c3"})),
+        ("no tags", serde_json::json!({})),
+    ] {
+        assert!(ann.ask(&["put", &key, put]).status.success());
+        assert_eq!(tags_of_ann(&ann), expected, "{put}");
+    }
+}
+
+#[test]
+fn a_tag_that_cannot_be_one_is_refused_with_a_reason() {
+    for (tag, why) in [
+        ("rack", "KEY=VALUE"),
+        ("=a1", "1 to 128 bytes"),
+        ("rack=a,rack=b", "twice"),
+    ] {
+        let refused = output(dui().args(["run", "--tag", tag]));
+        assert_eq!(refused.status.code(), Some(2), "{tag}");
+        assert!(stderr(&refused).contains(why), "{}", stderr(&refused));
+    }
+}
