@@ -14,7 +14,7 @@ mod events;
 mod rings;
 mod window;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::bugs::{Bug, Bugs};
@@ -35,8 +35,11 @@ const KEPT_BYTES_MAX: usize = 8 << 20;
 /// More rumors than this within [`STORM_SPAN`] are a storm.
 const STORM_RUMORS: usize = 8;
 const STORM_SPAN: Duration = Duration::from_millis(100);
-/// A pull that was not answered may be asked of another after this.
-const PULL_AGAIN: Duration = Duration::from_millis(30);
+/// A pull that was not answered is repeated so often. Until then what was lost
+/// is missing here alone, and to wait for the next to name it costs ever more.
+const PULLS_AGAIN: u32 = 4;
+/// One by stream is given up after this; another may be asked then.
+const PULL_BY_STREAM: Duration = Duration::from_millis(500);
 const PULLS_MAX: usize = 4_096;
 /// Budget in full sends: so many bytes per second, at most so many at once.
 const BUDGET_PER_SECOND: f64 = 8e6;
@@ -56,8 +59,27 @@ struct Held {
 pub(crate) struct Delivery {
     pub(crate) to: NodeId,
     pub(crate) rumors: Vec<RumorId>,
-    /// `true`: in full. `false`: only the ids.
-    pub(crate) full: bool,
+    pub(crate) what: What,
+}
+
+/// What a member gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// The rumors in full.
+    Full,
+    /// Their ids: it may lack them.
+    Ids,
+    /// The wish to have them, once more.
+    Pull,
+}
+
+/// A rumor that was asked for.
+#[derive(Debug)]
+struct Pull {
+    of: NodeId,
+    wait: Duration,
+    again_at: Mono,
+    left: u32,
 }
 
 /// What one node knows of rumors.
@@ -72,7 +94,9 @@ pub(crate) struct Gossip {
     fresh: Vec<RumorId>,
     flush_at: Option<Mono>,
     repairs: BTreeMap<(Mono, RumorId), usize>,
-    pulls: BTreeMap<RumorId, Mono>,
+    pulls: BTreeMap<RumorId, Pull>,
+    /// When each of them is repeated or given up.
+    pulls_due: BTreeSet<(Mono, RumorId)>,
     recent: VecDeque<Mono>,
     budget: f64,
     budget_at: Mono,
@@ -92,6 +116,7 @@ impl Gossip {
             flush_at: None,
             repairs: BTreeMap::new(),
             pulls: BTreeMap::new(),
+            pulls_due: BTreeSet::new(),
             recent: VecDeque::new(),
             budget: BUDGET_MAX,
             budget_at: now,
@@ -144,7 +169,9 @@ impl Gossip {
 
     /// Takes note of a rumor that arrived; `false` if it had before.
     pub(crate) fn receive(&mut self, id: RumorId, from: NodeId) -> bool {
-        self.pulls.remove(&id);
+        if let Some(pull) = self.pulls.remove(&id) {
+            self.pulls_due.remove(&(pull.again_at, id));
+        }
         self.had(id, from);
         self.windows.insert(id)
     }
@@ -180,19 +207,27 @@ impl Gossip {
         }
     }
 
-    /// Whether to pull a rumor now: it is missing, and nobody was asked just before.
-    pub(crate) fn wants(&mut self, now: Mono, id: RumorId) -> bool {
-        let asked = self.pulls.get(&id).is_some_and(|at| now < *at + PULL_AGAIN);
-        if asked || self.knows(id) {
+    /// Whether to pull a rumor now: it is missing, and nobody was asked just
+    /// before. `wait`: after so long without an answer it is asked `of` again;
+    /// `None`: what was asked for cannot get lost.
+    pub(crate) fn wants(
+        &mut self,
+        now: Mono,
+        id: RumorId,
+        of: NodeId,
+        wait: Option<Duration>,
+    ) -> bool {
+        let full = self.pulls.len() >= PULLS_MAX;
+        if full || self.pulls.contains_key(&id) || self.knows(id) {
             return false;
         }
-        if self.pulls.len() >= PULLS_MAX {
-            self.pulls.retain(|_, at| now < *at + PULL_AGAIN);
-            if self.pulls.len() >= PULLS_MAX {
-                return false;
-            }
-        }
-        self.pulls.insert(id, now);
+        let pull = Pull {
+            of,
+            wait: wait.unwrap_or(PULL_BY_STREAM),
+            again_at: now,
+            left: wait.map_or(0, |_| PULLS_AGAIN),
+        };
+        self.await_pull(now, id, pull);
         true
     }
 
@@ -205,7 +240,8 @@ impl Gossip {
             .repairs
             .first_key_value()
             .map(|((at, _), _)| (*at, Timer::Repair));
-        flush.into_iter().chain(repair).min()
+        let pull = self.pulls_due.first().map(|(at, _)| (*at, Timer::Repair));
+        flush.into_iter().chain(repair).chain(pull).min()
     }
 
     /// What is due now.
@@ -216,11 +252,12 @@ impl Gossip {
             .repairs
             .first_key_value()
             .is_some_and(|((at, _), _)| *at <= now);
+        let mut deliveries = Vec::new();
+        self.pull_again(now, &mut deliveries);
         if !flush && !repair {
-            return Vec::new();
+            return deliveries;
         }
         self.rings.look(live);
-        let mut deliveries = Vec::new();
         if flush {
             self.flush(now, &mut deliveries);
         }
@@ -296,7 +333,7 @@ impl Gossip {
             for to in self.rings.full() {
                 if !held.had_by.contains(to) {
                     self.budget -= held.bytes as f64;
-                    deliver(deliveries, *to, *id, true);
+                    deliver(deliveries, *to, *id, What::Full);
                 }
             }
         }
@@ -314,13 +351,36 @@ impl Gossip {
             if let Some(to) = self.rings.repair(step)
                 && !held.had_by.contains(&to)
             {
-                deliver(deliveries, to, id, false);
+                deliver(deliveries, to, id, What::Ids);
             }
             if step + 1 < self.tuning.repair_rings {
                 let wait = self.tuning.repair_first * (1 << step);
                 self.repairs.insert((at + wait, id), step + 1);
             }
         }
+    }
+
+    fn pull_again(&mut self, now: Mono, deliveries: &mut Vec<Delivery>) {
+        while let Some((at, id)) = self.pulls_due.first().copied()
+            && at <= now
+        {
+            self.pulls_due.remove(&(at, id));
+            let Some(mut pull) = self.pulls.remove(&id) else {
+                continue;
+            };
+            // Whoever names it next is asked anew.
+            if pull.left > 0 {
+                pull.left -= 1;
+                deliver(deliveries, pull.of, id, What::Pull);
+                self.await_pull(now, id, pull);
+            }
+        }
+    }
+
+    fn await_pull(&mut self, now: Mono, id: RumorId, mut pull: Pull) {
+        pull.again_at = now + pull.wait;
+        self.pulls_due.insert((pull.again_at, id));
+        self.pulls.insert(id, pull);
     }
 
     fn trim(&mut self, now: Mono) {
@@ -340,16 +400,62 @@ impl Gossip {
     }
 }
 
-fn deliver(deliveries: &mut Vec<Delivery>, to: NodeId, id: RumorId, full: bool) {
+fn deliver(deliveries: &mut Vec<Delivery>, to: NodeId, id: RumorId, what: What) {
     match deliveries
         .iter_mut()
-        .find(|delivery| delivery.to == to && delivery.full == full)
+        .find(|delivery| delivery.to == to && delivery.what == what)
     {
         Some(delivery) => delivery.rumors.push(id),
         None => deliveries.push(Delivery {
             to,
             rumors: vec![id],
-            full,
+            what,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{MessageCounter, RunId};
+
+    const WAIT: Duration = Duration::from_millis(10);
+    const BO: NodeId = NodeId(2);
+
+    fn rumor() -> RumorId {
+        RumorId {
+            origin: NodeId(3),
+            run: RunId(1),
+            counter: MessageCounter(1),
+        }
+    }
+
+    fn gossip() -> Gossip {
+        Gossip::new(Mono::ZERO, NodeId(1), &Tuning::default(), Bugs::default())
+    }
+
+    #[test]
+    fn a_pull_that_got_lost_is_repeated_and_in_the_end_left_to_whoever_names_it_next() {
+        let mut gossip = gossip();
+        assert!(gossip.wants(Mono::ZERO, rumor(), BO, Some(WAIT)));
+        assert!(!gossip.wants(Mono::ZERO, rumor(), NodeId(4), Some(WAIT)));
+        let mut asked = 0;
+        while let Some((at, _)) = gossip.deadline() {
+            for delivery in gossip.on_time(at, &[]) {
+                assert_eq!((delivery.to, delivery.what), (BO, What::Pull));
+                asked += 1;
+            }
+        }
+        assert_eq!(asked, PULLS_AGAIN);
+        assert!(gossip.wants(Mono::from_secs(1), rumor(), NodeId(4), Some(WAIT)));
+    }
+
+    #[test]
+    fn what_came_is_not_asked_for_again() {
+        let mut gossip = gossip();
+        assert!(gossip.wants(Mono::ZERO, rumor(), BO, Some(WAIT)));
+        assert!(gossip.receive(rumor(), BO));
+        assert_eq!(gossip.deadline(), None);
+        assert!(!gossip.wants(Mono::ZERO, rumor(), BO, Some(WAIT)));
     }
 }

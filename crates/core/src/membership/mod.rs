@@ -53,6 +53,11 @@ const FAILED_LISTED_MS: u64 = 24 * 3_600 * 1_000;
 const LEFT_LISTED_MS: u64 = 3_600 * 1_000;
 /// Failed and left members listed at most.
 const GONE_MAX: usize = 4_096;
+/// Round trip of a network where none was measured yet.
+const RTT_ASSUMED: Duration = Duration::from_millis(15);
+/// Bounds of the wait for an answer.
+const ANSWER_MIN: Duration = Duration::from_millis(10);
+const ANSWER_MAX: Duration = Duration::from_millis(400);
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What membership wants done.
@@ -148,6 +153,8 @@ pub(crate) struct Membership {
     suspects: Vec<NodeId>,
     /// Random place of this node's probe within each round.
     phase: Duration,
+    /// Of the latest probe that was answered.
+    last_rtt: Duration,
     round_at: Mono,
     reap_at: Mono,
     quiet_until: Mono,
@@ -185,6 +192,7 @@ impl Membership {
             rival: None,
             suspects: Vec::new(),
             phase,
+            last_rtt: RTT_ASSUMED,
             round_at: now.mono + phase,
             reap_at: now.mono + REAP_INTERVAL,
             quiet_until: Mono::ZERO,
@@ -241,6 +249,14 @@ impl Membership {
 
     pub(crate) fn snapshot(&self, id: NodeId) -> Option<Member> {
         self.table.get(id).map(Entry::snapshot)
+    }
+
+    /// A member answers within this, unless something got lost: by its round
+    /// trip, or that of whoever answered last.
+    pub(crate) fn answer_within(&self, id: NodeId) -> Duration {
+        let own = self.table.get(id).and_then(Entry::rtt);
+        let rtt = own.unwrap_or(self.last_rtt);
+        (rtt * 2).clamp(ANSWER_MIN, ANSWER_MAX)
     }
 
     /// `count` live members other than this node and those that `skip` names, at random.

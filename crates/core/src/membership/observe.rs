@@ -67,7 +67,8 @@ impl Membership {
         let tells = by_packet || probe.again_at.is_none();
         if let Some(entry) = self.table.get_mut(from).filter(|_| tells) {
             let known = entry.rtt().is_some();
-            entry.measured(probe.round_trip(now.mono, known));
+            self.last_rtt = probe.round_trip(now.mono, known);
+            entry.measured(self.last_rtt);
         }
     }
 

@@ -7,6 +7,7 @@ use super::news::is_of_entries;
 use super::outbox::Path;
 use super::{Event, Peer, Refusal};
 use crate::clock::Now;
+use crate::gossip::What;
 use crate::id::{MessageCounter, NodeId};
 use crate::membership::{Change, Heard};
 use crate::wire::{Body, MemberRecord, Packet, Rumor, RumorId, RumorIds, Subject};
@@ -180,29 +181,35 @@ impl Peer {
     pub(super) fn hear_ids(&mut self, now: Now, path: Path, from: NodeId, lists: &[RumorIds]) {
         let mut pull = Vec::new();
         let mut pull_by_stream = Vec::new();
+        let wait = self.membership.answer_within(from);
         for (id, large) in ungroup(lists) {
-            if self.gossip.wants(now.mono, id) {
+            let wait = (!large).then_some(wait);
+            if self.gossip.wants(now.mono, id, from, wait) {
                 self.counters.rumors_pulled += 1;
                 if large {
                     pull_by_stream.push((id, false));
                 } else {
-                    pull.push((id, false));
+                    pull.push(id);
                 }
             } else {
                 self.gossip.had(id, from);
             }
         }
-        for ids in pull.chunks(self.room_on(path) / ID_BYTES) {
-            let mut packet = Packet::new(self.config.id);
-            packet.pull = group(ids.iter().copied());
-            self.send(path, Some(from), packet);
-        }
+        self.pull(path, from, &pull);
         // One frame asks for as many as it holds; what is left is named again.
         pull_by_stream.truncate(self.room() / ID_BYTES);
         if !pull_by_stream.is_empty() {
             let mut packet = Packet::new(self.config.id);
             packet.pull = group(pull_by_stream);
             self.ask_by_stream(from, packet);
+        }
+    }
+
+    fn pull(&mut self, path: Path, from: NodeId, ids: &[RumorId]) {
+        for some in ids.chunks(self.room_on(path) / ID_BYTES) {
+            let mut packet = Packet::new(self.config.id);
+            packet.pull = group(some.iter().map(|id| (*id, false)));
+            self.send(path, Some(from), packet);
         }
     }
 
@@ -253,6 +260,10 @@ impl Peer {
             };
             let path = Path::Packet(entry.info.address);
             let room = self.room();
+            if delivery.what == What::Pull {
+                self.pull(path, delivery.to, &delivery.rumors);
+                continue;
+            }
             let mut delivery = delivery;
             if !self.shares_with(now, delivery.to) {
                 let rumors = |id: &RumorId| self.gossip.get(*id);
@@ -262,7 +273,7 @@ impl Peer {
             let (full, mut by_id): (Vec<RumorId>, Vec<RumorId>) = delivery
                 .rumors
                 .into_iter()
-                .partition(|id| delivery.full && self.gossip.bytes_of(*id) <= room);
+                .partition(|id| delivery.what == What::Full && self.gossip.bytes_of(*id) <= room);
             if !full.is_empty() {
                 let rumors: Vec<Rumor> = full
                     .iter()
