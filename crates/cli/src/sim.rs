@@ -94,6 +94,8 @@ fn json(figures: &Figures) -> Value {
         "leave_ms": times(&figures.leave),
         "false_failed": figures.false_failed,
         "stalled_failed": figures.stalled_failed,
+        "false_suspected": figures.false_suspected,
+        "stalled_suspected": figures.stalled_suspected,
         "sends_per_node": rounded(figures.sends.mean()),
         "sends_max": figures.sends.max,
         "ids_per_node": rounded(figures.ids.mean()),

@@ -29,6 +29,10 @@ pub struct Figures {
     pub false_failed: usize,
     /// Lives of overloaded nodes called failed.
     pub stalled_failed: usize,
+    /// Times that a node that was well was suspected, and had to refute.
+    pub false_suspected: usize,
+    /// The same of overloaded nodes.
+    pub stalled_suspected: usize,
     /// Full sends of an event, by node.
     pub sends: Tally,
     /// Ids of an event sent, by node.

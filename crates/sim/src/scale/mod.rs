@@ -131,6 +131,8 @@ struct Run<'a> {
     stalls: Stalls,
     /// Lives that somebody called failed although they went on.
     false_failed: BTreeSet<(NodeId, Incarnation)>,
+    /// The same of suspicions.
+    false_suspected: BTreeSet<(NodeId, Incarnation)>,
     figures: Figures,
     progress: &'a mut dyn FnMut(Progress),
     steps: u64,
@@ -156,6 +158,7 @@ impl<'a> Run<'a> {
             places: BTreeMap::new(),
             living: Vec::new(),
             false_failed: BTreeSet::new(),
+            false_suspected: BTreeSet::new(),
             figures: Figures::of(scale),
             scale,
             progress,
@@ -166,8 +169,13 @@ impl<'a> Run<'a> {
 
     fn finish(mut self) -> Figures {
         let stalled = |(id, _): &&(NodeId, Incarnation)| self.stalls.has(self.places[id]);
-        self.figures.stalled_failed = self.false_failed.iter().filter(stalled).count();
-        self.figures.false_failed = self.false_failed.len() - self.figures.stalled_failed;
+        let apart = |lives: &BTreeSet<(NodeId, Incarnation)>| {
+            let sick = lives.iter().filter(stalled).count();
+            (lives.len() - sick, sick)
+        };
+        (self.figures.false_failed, self.figures.stalled_failed) = apart(&self.false_failed);
+        (self.figures.false_suspected, self.figures.stalled_suspected) =
+            apart(&self.false_suspected);
         self.figures.virtual_time = self.world.now() - self.began;
         self.figures.trace_hash = self.world.trace.fingerprint().unwrap_or_default();
         self.figures.sort();
@@ -264,12 +272,14 @@ impl<'a> Run<'a> {
     }
 
     fn look_for_mistakes(&mut self, news: &News) {
-        let Event::MemberFailed(member) = &news.event else {
-            return;
+        let (member, lives) = match &news.event {
+            Event::MemberFailed(member) => (member, &mut self.false_failed),
+            Event::MemberSuspect(member) => (member, &mut self.false_suspected),
+            _ => return,
         };
         let place = self.places.get(&member.id);
         if place.is_some_and(|place| self.living.contains(place)) {
-            self.false_failed.insert((member.id, member.incarnation));
+            lives.insert((member.id, member.incarnation));
         }
     }
 }
@@ -336,5 +346,6 @@ mod tests {
         hasty.tuning.suspicion_max_times = 1;
         let figures = run(&hasty, &mut |_| ());
         assert!(figures.stalled_failed > 0);
+        assert!(figures.stalled_suspected >= figures.stalled_failed);
     }
 }
