@@ -10,7 +10,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: run test install fuzz shows fmt clippy unit network docker docs tools static image
+.PHONY: run test install fuzz shows fmt clippy unit network go docker docs tools static image
 
 FUZZ_SECONDS ?= 60
 STATIC_TARGET := x86_64-unknown-linux-gnu
@@ -19,7 +19,7 @@ STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static --cfg g
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
 	find-10 doctor vanish partition sick-host reject sealed docker image \
 	rumor-1024 detect-1000 boot-2000 idle-bytes chaos partition-24h trace \
-	entries-speed entries-memory schemathesis write-100 kill-loop
+	entries-speed entries-memory schemathesis write-100 kill-loop go-watch
 
 run:
 	@cargo run -p dui-cli -- up
@@ -28,7 +28,7 @@ install:
 	@cargo install --locked --path crates/cli
 
 # In the order in which a mistake is cheapest to hear of.
-test: tools fmt clippy unit network docker docs
+test: tools fmt clippy unit network go docker docs
 
 fmt:
 	@cargo fmt --all --check
@@ -48,6 +48,14 @@ network:
 	@cargo build --quiet -p dui-cli
 	@python3 tests/network/stories.py
 	@python3 tests/network/doctor.py
+
+# The Go client against real nodes, with the binary that `unit` has built. It
+# has no dependencies, so nothing is fetched.
+go:
+	@cargo build --quiet -p dui-cli
+	@cd clients/go; export GOPROXY=off GOFLAGS=-mod=mod; \
+	unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }; \
+	go vet ./...; go test -race -count=1 ./...
 
 # Containers, with a static binary of the profile of tests: thin LTO would cost
 # more than the stories do, and what they tell does not depend on it.

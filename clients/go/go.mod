@@ -1,0 +1,3 @@
+module github.com/buming/dui/clients/go
+
+go 1.19
