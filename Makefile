@@ -19,7 +19,7 @@ STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static --cfg g
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
 	find-10 doctor vanish partition sick-host reject sealed docker image \
 	rumor-1024 detect-1000 boot-2000 idle-bytes chaos partition-24h trace \
-	entries-speed entries-memory schemathesis write-100 kill-loop go-watch
+	entries-speed entries-memory reconcile-million schemathesis write-100 kill-loop go-watch
 
 run:
 	@cargo run -p dui-cli -- up
