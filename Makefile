@@ -77,7 +77,7 @@ static:
 	@RUSTFLAGS='$(STATIC_FLAGS)' cargo build --release --target $(STATIC_TARGET) -p dui-cli
 
 image: static
-	@out="$${CARGO_TARGET_DIR:-target}"; mkdir -p "$$out/image"; \
+	@out="$${CARGO_TARGET_DIR:-target}"; mkdir -p "$$out/image/data"; \
 	cp "$$out/$(STATIC_TARGET)/release/dui" "$$out/image/dui"; \
 	docker build --quiet --tag dui --file deploy/docker/Dockerfile "$$out/image"
 

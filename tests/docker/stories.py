@@ -44,6 +44,7 @@ def setUpModule():
         raise RuntimeError(f"no Docker Engine answers: start dockerd ({engine.stderr.strip()})")
     with tempfile.TemporaryDirectory() as context:
         shutil.copy(BINARY, pathlib.Path(context) / "dui")
+        (pathlib.Path(context) / "data").mkdir()
         docker("build", "--quiet", "--tag", IMAGE, "--file", REPO / "deploy/docker/Dockerfile", context)
     unittest.addModuleCleanup(docker, "image", "rm", IMAGE)
 
@@ -167,6 +168,20 @@ class Story(unittest.TestCase):
             state_now, _, line = other.view[again.id]
             self.assertEqual((state_now, line["address"]), ("alive", f"{subnet}.200:7781"))
         town.all_see_all()
+
+    def test_a_new_volume_at_data_is_the_users_own_and_keeps_the_member(self):
+        town = self.town(1)
+        volume = docker("volume", "create")
+        self.addCleanup(docker, "volume", "rm", volume)
+        keeps = ["--volume", f"{volume}:/data", "--env", "DUI_DATA_DIR=/data"]
+        first = town.start(*keeps)
+        town.all_see_all()
+        docker("stop", first.container)
+        town.remove(first)
+        again = town.start(*keeps)
+        town.all_see_all()
+        self.assertEqual(again.id, first.id)
+        town.remove(again)
 
     def test_who_is_connected_again_at_another_address_is_the_same_member(self):
         subnet = free_subnet()
