@@ -24,6 +24,8 @@ REST_S = 0.5
 
 ADDRESS, PORT, FINGERPRINT, SOURCES = sys.argv[1], int(sys.argv[2]), bytes.fromhex(sys.argv[3]), sys.argv[4:]
 VERSION, REFUSED = 1, 2
+# Fingerprint, clock and check: what a stranger is told.
+CARD_BYTES = 14
 
 
 def speech(number):
@@ -52,7 +54,7 @@ async def stranger(number, seats, ends):
                 pass
         # Their seats stay taken, or all would be over before anybody could join.
         await asyncio.sleep(REST_S)
-    refused = answer == bytes([REFUSED]) + FINGERPRINT
+    refused = answer[:5] == bytes([REFUSED]) + FINGERPRINT and len(answer) == 1 + CARD_BYTES
     end = "refused by fingerprint" if refused else "answered" if answer else "turned away"
     ends[f"{kind}: {end}"] += 1
 
