@@ -48,7 +48,7 @@ impl Stranger {
         self.check == check_of(cluster)
     }
 
-    /// The card, see the [module](self).
+    /// The card: fingerprint 4, wall clock in ms 8 (big-endian), check 2.
     pub fn to_bytes(&self) -> [u8; CARD_BYTES] {
         let mut bytes = [0; CARD_BYTES];
         bytes[..4].copy_from_slice(&self.key.0);
