@@ -24,6 +24,9 @@ use crate::settings::{Loaded, LogFormat, Settings, load_for, print, print_locati
 use crate::signals::{Asked, QUIT, Signals};
 use crate::{keys, plan};
 
+/// Longest wait for what is written at the end.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
 /// Runs a node until it is told to stop; the exit code.
 pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
     let mut signals = Signals::install()
@@ -212,7 +215,7 @@ impl Running {
     }
 
     /// Leaves; the exit code.
-    async fn goodbye(&mut self, drain: Duration) -> u8 {
+    async fn goodbye(mut self, drain: Duration) -> u8 {
         let already = self
             .handle
             .status()
@@ -228,6 +231,8 @@ impl Running {
             while self.clients.join_next().await.is_some() {}
         };
         let (outcome, ()) = tokio::join!(self.handle.leave(), finish);
+        // What the data directory still lacks is written, unless the disk hangs.
+        let _ = tokio::time::timeout(LAST_WRITE, self.node.stop()).await;
         match outcome {
             // Whoever had it leave before has been told how that went.
             Ok(_) if already => 0,
