@@ -11,9 +11,9 @@ use crate::wire::{Examine, Examined, Packet, Purpose, Way, Ways};
 
 /// Examinations of others that are noted at once, and for how long.
 const OTHERS_MAX: usize = 64;
-const OTHERS_KEPT: Duration = Duration::from_secs(10);
+const OTHERS_KEPT: Duration = Duration::from_secs(15);
 /// What is done at most for one examination.
-const ANSWERS_MAX: u32 = 128;
+const ANSWERS_MAX: u32 = 256;
 const FAVOURS_MAX: u32 = 3;
 const BEACONS_MAX: u32 = 8;
 /// One after another: where much gets lost the first ones break.

@@ -37,30 +37,20 @@ use crate::wire::{Beacon, Examine, Examined, MemberRecord, Packet, Purpose, Way,
 
 /// Peers examined at once; of more, a sample.
 pub const SUBJECTS_MAX: usize = 64;
-/// When what was not answered is asked again.
-const TRIES: [Duration; 10] = [
-    Duration::ZERO,
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(700),
-    Duration::from_millis(1_000),
-    Duration::from_millis(1_300),
-    Duration::from_millis(1_600),
-    Duration::from_millis(1_900),
-    Duration::from_millis(2_200),
-    Duration::from_millis(2_500),
-];
+/// What was not answered is asked again so often: of a way that loses a third
+/// of its packets in each direction, one examination in 40,000 sees nothing.
+const TRY_EVERY: Duration = Duration::from_millis(150);
 /// From this try on everybody is asked what has arrived by now.
-const ROLL_CALL: usize = 4;
+const ROLL_CALL: u32 = 6;
 /// Tries of an examination that is over.
-const OVER: usize = usize::MAX;
+const OVER: u32 = u32::MAX;
 /// An examination is over after this, whoever has not answered.
 const LASTS: Duration = Duration::from_millis(2_800);
 /// But not while packets get through to somebody and streams do not: where a
 /// third of what is sent gets lost, TCP takes so long to set one up.
-pub const LASTS_MAX: Duration = Duration::from_secs(8);
-/// Then what was not answered is asked again so often, and a stream that did
-/// not come about is opened anew, as long as it has time to.
+pub const LASTS_MAX: Duration = Duration::from_secs(12);
+/// Then all that is slower, and a stream that did not come about is opened
+/// anew, as long as it has time to.
 const OVERTIME_EVERY: Duration = Duration::from_millis(400);
 const STREAM_TAKES: Duration = Duration::from_millis(600);
 /// One on which nothing came for so long is given up for another.
@@ -94,7 +84,7 @@ pub(in crate::peer) struct Examinations {
 struct Own {
     number: u64,
     began: Mono,
-    tries: usize,
+    tries: u32,
     /// How long it lasts, as far as is known by now.
     lasts: Duration,
     subjects: Vec<Subject>,
@@ -105,11 +95,13 @@ struct Own {
 impl Own {
     /// When the next try is due, after the begin.
     fn next_try(&self) -> Option<Duration> {
-        let overtime = || {
-            let extra = u32::try_from(self.tries - TRIES.len()).ok()?;
-            LASTS.checked_add(OVERTIME_EVERY.checked_mul(extra)?)
+        let in_time = TRY_EVERY.checked_mul(self.tries)?;
+        let after = if in_time < LASTS {
+            in_time
+        } else {
+            let regular = LASTS.as_millis().div_ceil(TRY_EVERY.as_millis()) as u32;
+            LASTS.checked_add(OVERTIME_EVERY.checked_mul(self.tries - regular)?)?
         };
-        let after = TRIES.get(self.tries).copied().or_else(overtime)?;
         (after < self.lasts).then_some(after)
     }
 
@@ -405,7 +397,7 @@ impl Peer {
         }
     }
 
-    fn ask_subject(&mut self, now: Now, place: usize, turn: usize) {
+    fn ask_subject(&mut self, now: Now, place: usize, turn: u32) {
         let Some(own) = &self.examinations.own else {
             return;
         };
