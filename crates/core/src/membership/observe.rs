@@ -248,7 +248,7 @@ impl Membership {
         let (reason, address) = (probe.reason, probe.address);
         match (step, reason) {
             (Step::PingAgain, _) => {
-                probe.again_at = Some(now.mono);
+                probe.again_at.get_or_insert(now.mono);
                 self.ping(seq, reason, address, true);
             }
             (Step::Indirect, Reason::Relay { asker, seq, .. }) => {
