@@ -173,6 +173,13 @@ func (c *Client) Forget(ctx context.Context, idOrName string, force bool) (*Memb
 	return do[Member](ctx, c, call{method: http.MethodPost, path: path}, c.timeout)
 }
 
+// RecoverShared decides which shared entries stay after a parting for longer
+// than deletions are remembered.
+func (c *Client) RecoverShared(ctx context.Context, choice SharedChoice) (*Recovered, error) {
+	path := withQuery("/v1/recover", url.Values{"shared": {string(choice)}})
+	return do[Recovered](ctx, c, call{method: http.MethodPost, path: path}, c.timeout)
+}
+
 // Probe is a question that the health port answers.
 type Probe string
 

@@ -43,6 +43,9 @@ func TestANodeTellsWhoIsThereAndWhatItKnows(t *testing.T) {
 	if _, err := client.Forget(ctx, "bo", false); CodeOf(err) != CodeMemberAlive && CodeOf(err) != CodeForgetSelf {
 		t.Fatal(err)
 	}
+	if _, err := client.RecoverShared(ctx, Keep); CodeOf(err) != CodeNotParted {
+		t.Fatal(err)
+	}
 	if found, err := client.Discovery(ctx); err != nil || len(found.Providers) == 0 {
 		t.Fatalf("%+v, %v", found, err)
 	}

@@ -9,7 +9,7 @@
 // when that one is gone, leaves or is out of order, for some rounds of all of
 // them with growing waits of which half is chance. A request that may have
 // been carried out is sent again only where doing it twice is doing it once:
-// everything but Publish, Leave and Forget.
+// everything but Publish, Leave, Forget and RecoverShared.
 //
 // Addresses are IP:PORT or localhost:PORT, with or without http://. A node
 // serves no request that calls it by another name, so that no web page drives

@@ -92,6 +92,7 @@ const (
 	CodeAmbiguousName    Code = "ambiguous_name"
 	CodeMemberAlive      Code = "member_alive"
 	CodeForgetSelf       Code = "forget_self"
+	CodeNotParted        Code = "not_parted"
 	CodeBodyTooLarge     Code = "body_too_large"
 	CodeInternal         Code = "internal"
 	CodeClockAhead       Code = "clock_ahead"

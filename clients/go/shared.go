@@ -265,3 +265,23 @@ func pathOf(key string) string {
 	}
 	return "/v1/shared/" + escape(key)
 }
+
+// SharedChoice is which shared entries stay when two sides meet that were
+// apart for longer than deletions are remembered.
+type SharedChoice string
+
+const (
+	// Keep both sides' entries: what one has deleted meanwhile comes back with
+	// what the other still has. Said on one node.
+	Keep SharedChoice = "keep"
+	// Discard what the node holds and take the other side's. Said on every
+	// node of the side that gives up.
+	Discard SharedChoice = "discard"
+)
+
+// Recovered is what became of the shared entries that a node held: how many it
+// kept, or gave up.
+type Recovered struct {
+	Shared  SharedChoice `json:"shared"`
+	Entries uint64       `json:"entries"`
+}

@@ -30,6 +30,7 @@ mod health;
 mod members;
 mod metrics;
 mod openapi;
+mod recover;
 mod refusal;
 mod routes;
 mod serve;

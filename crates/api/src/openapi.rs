@@ -131,6 +131,7 @@ mod tests {
         ("get", "/v1/members/{member}"),
         ("post", "/v1/members/{member}/forget"),
         ("get", "/v1/members/{member}/why"),
+        ("post", "/v1/recover"),
         ("get", "/v1/self"),
         ("delete", "/v1/shared"),
         ("get", "/v1/shared"),

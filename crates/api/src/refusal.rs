@@ -52,12 +52,14 @@ impl From<ApiError> for Refusal {
             ApiError::Forget(ForgetError::Unknown) => Code::UnknownMember,
             ApiError::Forget(ForgetError::Alive) => Code::MemberAlive,
             ApiError::Forget(ForgetError::Myself) => Code::ForgetSelf,
+            ApiError::NotParted(_) => Code::NotParted,
             // An error that the node has learned and this table has not.
             _ => Code::Internal,
         };
         let remedy = match code {
             Code::Stopped | Code::Leaving => ": ask another node",
             Code::MemberAlive => " (force=true)",
+            Code::NotParted => ": ask where \"shared_parted\" is logged",
             Code::BodyTooLarge => ": store it elsewhere and publish a reference to it",
             _ => "",
         };

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::events::PAYLOAD_BYTES_MAX;
 use crate::openapi::Always;
 use crate::refusal::Refusal;
-use crate::{App, doctor, events, guard, health, members, openapi, shared, watch};
+use crate::{App, doctor, events, guard, health, members, openapi, recover, shared, watch};
 
 /// What drives the node: everything under `/v1`, and `/openapi.json`.
 ///
@@ -47,6 +47,7 @@ pub(crate) fn client_routes() -> OpenApiRouter<App> {
         .routes(routes!(events::all))
         .routes(routes!(events::publish, events::named))
         .routes(routes!(watch::watch))
+        .routes(routes!(recover::recover))
         .merge(shared_routes())
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use dui_client::{Ack, MemberState};
+use dui_client::{Ack, MemberState, SharedChoice};
 use dui_node::core::ClusterName;
 
 use crate::duration;
@@ -55,6 +55,9 @@ pub(crate) enum Command {
     Leave(LeaveArgs),
     /// Removes a member for good; its id never comes back.
     Forget(ForgetArgs),
+    /// Decides which shared entries stay when two sides meet that were apart for
+    /// longer than deletions are remembered.
+    Recover(RecoverArgs),
     /// Asks whether the node is well: exit 0 if it is, 1 if not.
     Health(HealthArgs),
     /// Tries sizes and timings in a simulator: thousands of nodes in virtual time.
@@ -301,6 +304,20 @@ pub(crate) struct HealthArgs {
     /// Whether it is not leaving and has seen a peer or waited for one.
     #[arg(long)]
     pub(crate) ready: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// keep: both sides' entries stay, and what one has deleted meanwhile may
+    /// come back; say it on one node. discard: the node gives up what it holds
+    /// and takes the other side's; say it on every node of one side.
+    #[arg(long, value_name = "keep|discard")]
+    pub(crate) shared: SharedChoice,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -27,7 +27,7 @@ use crate::retry::Nodes;
 use crate::watch::{Watch, WatchFilter};
 use crate::{
     Diagnosis, Discovery, EventList, LeaveOutcome, Member, MemberList, MemberState, Problem,
-    SelfInfo, UserEvent, Why,
+    Recovered, SelfInfo, SharedChoice, UserEvent, Why,
 };
 
 /// Wait for one answer unless told otherwise.
@@ -78,8 +78,8 @@ impl Client {
     /// gone, leaves or is out of order, for some rounds of all of them with
     /// growing waits. A request that may have been carried out is sent again
     /// only if doing it twice is doing it once: everything but
-    /// [`publish`](Self::publish), [`leave`](Self::leave) and
-    /// [`forget`](Self::forget).
+    /// [`publish`](Self::publish), [`leave`](Self::leave),
+    /// [`forget`](Self::forget) and [`recover_shared`](Self::recover_shared).
     ///
     /// # Errors
     /// [`Error::BadAddress`] when one is anything else, or there is none.
@@ -196,6 +196,13 @@ impl Client {
     pub async fn forget(&self, id_or_name: &str, force: bool) -> Result<Member, Error> {
         let path = member_path(id_or_name, "/forget");
         let path = query(&path, &[("force", force.then_some("true"))]);
+        self.json(Call::new(Method::POST, path), self.timeout).await
+    }
+
+    /// Decides which shared entries stay after a parting for longer than
+    /// tombstones live.
+    pub async fn recover_shared(&self, choice: SharedChoice) -> Result<Recovered, Error> {
+        let path = query("/v1/recover", &[("shared", Some(choice.as_str()))]);
         self.json(Call::new(Method::POST, path), self.timeout).await
     }
 

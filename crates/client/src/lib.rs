@@ -26,6 +26,7 @@ mod health;
 mod member;
 mod path;
 mod problem;
+mod recover;
 mod retry;
 mod shared;
 mod sse;
@@ -50,6 +51,7 @@ pub use member::{
     WhyEntry,
 };
 pub use problem::{Code, Problem};
+pub use recover::{Recovered, SharedChoice, UnknownChoice};
 pub use shared::{Ack, Entries, WriteOptions};
 pub use time::{parse_duration, rfc3339};
 pub use user_event::{EventList, UserEvent};

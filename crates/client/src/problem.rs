@@ -107,6 +107,7 @@ codes! {
     AmbiguousName = "ambiguous_name", 409, "Several members carry this name";
     MemberAlive = "member_alive", 409, "The member is alive";
     ForgetSelf = "forget_self", 409, "A node cannot forget itself";
+    NotParted = "not_parted", 409, "There is nothing to recover";
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     Internal = "internal", 500, "The node made a mistake";
     ClockAhead = "clock_ahead", 503, "The node's clock is ahead";

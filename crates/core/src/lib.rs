@@ -36,8 +36,8 @@ pub mod wire;
 pub use bugs::Bug;
 pub use clock::{Mono, Now, Timestamp};
 pub use entry::{
-    Acks, BadEntry, Change, Entry, EntryKey, KeyProblem, Kind, Lost, PendingWrite, SharedConfig,
-    SharedInfo, Ticket, Version, Write, WriteError, Written,
+    Acks, BadEntry, Change, Entry, EntryKey, KeyProblem, Kind, Lost, NotParted, PendingWrite,
+    SharedChoice, SharedConfig, SharedInfo, Ticket, Version, Write, WriteError, Written,
 };
 pub use id::{ClusterName, Incarnation, MessageCounter, NameError, NodeId, NodeName, RunId};
 pub use keyring::{Key, KeyError, KeyFingerprint, Keyring};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dui_core::{
-    Acks, Counters, DiscoveryInfo, Entry, Event, ForgetError, Member, NodeId, Now, Peer,
-    PublishError, SelfInfo, SharedInfo, UserEvent, Why,
+    Acks, Counters, DiscoveryInfo, Entry, Event, ForgetError, Member, NodeId, NotParted, Now, Peer,
+    PublishError, SelfInfo, SharedChoice, SharedInfo, UserEvent, Why,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -66,6 +66,9 @@ pub enum ApiError {
     /// See [`ForgetError`].
     #[error(transparent)]
     Forget(#[from] ForgetError),
+    /// See [`NotParted`].
+    #[error(transparent)]
+    NotParted(#[from] NotParted),
 }
 
 /// A shared entry as it was read.
@@ -308,6 +311,17 @@ impl Handle {
     pub async fn forget(&self, id: NodeId, force: bool) -> Result<Member, ApiError> {
         let forgotten = self.ask(move |peer, now| peer.forget(now, id, force));
         Ok(forgotten.await??)
+    }
+
+    /// Decides which shared entries stay after a parting for longer than
+    /// tombstones live. How many this node kept, or gave up; see
+    /// [`Peer::recover_shared`] for what has to be said where.
+    ///
+    /// # Errors
+    /// [`ApiError::NotParted`], [`ApiError::Stopped`].
+    pub async fn recover_shared(&self, choice: SharedChoice) -> Result<usize, ApiError> {
+        let recovered = self.ask(move |peer, now| peer.recover_shared(now, choice));
+        Ok(recovered.await??)
     }
 
     /// Leaves and waits until that is done or

@@ -39,7 +39,7 @@ pub(crate) fn tell(event: &Event) {
         Event::PathChanged { member, udp: true } => tell_member("udp_restored", member),
         Event::SharedParted(member) => tracing::warn!(
             target: "dui", event = "shared_parted", member = %member.name, id = %member.id,
-            remedy = "the last contact is longer ago than tombstones live: start the nodes of one side with fresh data directories, and they take the other side's shared entries",
+            remedy = "the last contact is longer ago than tombstones live: \"dui recover --shared keep\" here keeps the shared entries of both sides, \"dui recover --shared discard\" on every node of one side gives up that side's",
         ),
         Event::SharedFull { bytes, bytes_max } => tracing::warn!(
             target: "dui", event = "shared_full", bytes, bytes_max,

@@ -6,7 +6,7 @@ mod shelf;
 
 use std::time::Duration;
 
-use dui_core::{Acks, Change, Event, Refusal, Write, WriteError};
+use dui_core::{Acks, Change, Event, NotParted, Refusal, SharedChoice, Write, WriteError};
 use dui_sim::{Town, ms, secs};
 use shelf::{changes, delete, equal, fill, get, host, key, put, put_with, shared, written};
 
@@ -231,7 +231,8 @@ fn what_a_wrong_clock_stamped_alone_is_stamped_anew_once_it_is_right() {
 
 #[test]
 fn two_sides_out_of_contact_for_longer_than_tombstones_live_exchange_nothing() {
-    for keep in [true, false] {
+    use SharedChoice::{Discard, Keep};
+    for choice in [Keep, Discard] {
         let mut town = Town::new(10);
         for name in ["ann", "bo", "cy", "dee"] {
             town.reserve(name, "town", dui_core::Keyring::default());
@@ -263,13 +264,24 @@ fn two_sides_out_of_contact_for_longer_than_tombstones_live_exchange_nothing() {
         assert!(!shared(&town, "cy").parted.is_empty());
         let parted = |(_, event): &(_, Event)| matches!(event, Event::SharedParted(_));
         assert!(town.events("dee").iter().any(parted));
-        for name in ["cy", "dee", "eve"] {
-            town.with(name, |peer, now| peer.recover_shared(now, keep));
+        // Who keeps says so once; who gives up, everywhere, one after another.
+        let told: &[&str] = match choice {
+            Keep => &["dee"],
+            Discard => &["cy", "dee", "eve"],
+        };
+        for name in told {
+            let done = town.with(name, |peer, now| peer.recover_shared(now, choice));
+            assert!(done.is_ok_and(|held| held >= 3), "{name}: {done:?}");
+            town.run(secs(10));
         }
         let all = ["ann", "bo", "cy", "dee", "eve"];
         let agreed = town.until(secs(60), |town| equal(town, &all));
-        assert!(agreed.is_some(), "keep {keep}");
-        let there = keep.then_some("v");
+        assert!(agreed.is_some(), "{choice:?}");
+        let together = |town: &Town| all.iter().all(|name| shared(town, name).parted.is_empty());
+        assert!(town.until(secs(60), together).is_some(), "{choice:?}");
+        let again = town.with("dee", |peer, now| peer.recover_shared(now, choice));
+        assert_eq!(again, Err(NotParted));
+        let there = (choice == Keep).then_some("v");
         assert_eq!(get(&mut town, "there", "ann").as_deref(), there);
         assert_eq!(get(&mut town, "old", "ann").as_deref(), there);
         assert_eq!(get(&mut town, "here", "dee").as_deref(), Some("v"));

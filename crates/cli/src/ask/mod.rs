@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::args::Ask;
 use crate::failure::Failure;
 
-pub(crate) use acts::{forget, health, leave};
+pub(crate) use acts::{forget, health, leave, recover};
 pub(crate) use entries::{delete, get, list, put};
 pub(crate) use events::{event, events};
 pub(crate) use members::{members, table};

@@ -320,3 +320,72 @@ fn a_tag_that_cannot_be_one_is_refused_with_a_reason() {
         assert!(stderr(&refused).contains(why), "{}", stderr(&refused));
     }
 }
+
+/// Tombstones live for a minute here, and clocks say that five have passed.
+#[test]
+fn two_that_were_apart_for_too_long_share_again_once_they_are_told_how() {
+    let town = Town::new("parted");
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let run = |place: usize| {
+        let data = directories[place].path().to_str().unwrap();
+        let name = ["ann", "bo"][place];
+        town.run(&["--name", name, "--data-dir", data, "--tombstone-life", "1m"])
+    };
+    let ends = |mut node: Node| {
+        node.signal(Signal::SIGTERM);
+        node.ends();
+    };
+    let (ann, bo) = (Node::start(&mut run(0)), Node::start(&mut run(1)));
+    ann.says("member_alive", |line| line["member"] == "bo");
+    assert!(
+        ann.ask(&["put", "both", "v", "--ack", "all"])
+            .status
+            .success()
+    );
+    ends(ann);
+    assert!(bo.ask(&["put", "there", "v"]).status.success());
+    ends(bo);
+
+    let later = |place| {
+        let mut command = run(place);
+        command
+            .env("LD_PRELOAD", faketime())
+            .env("FAKETIME", "+5m")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Node::start(&mut command)
+    };
+    let (ann, bo) = (later(0), later(1));
+    let parted = bo.says("shared_parted", |line| line["member"] == "ann");
+    let remedy = parted["remedy"].as_str().unwrap();
+    assert!(remedy.contains("dui recover --shared keep"), "{remedy}");
+    assert_eq!(ann.ask(&["get", "there"]).status.code(), Some(1));
+
+    let unheard = bo.ask(&["recover", "--shared", "both"]);
+    assert_eq!(unheard.status.code(), Some(2));
+    assert!(
+        stderr(&unheard).contains("keep or discard"),
+        "{}",
+        stderr(&unheard)
+    );
+    let kept = stdout(&bo.ask(&["recover", "--shared", "keep"]));
+    assert!(kept.contains("kept 2 shared entries"), "{kept}");
+    eventually("ann has what bo wrote", || {
+        ann.ask(&["get", "there"]).status.success().then_some(())
+    });
+    let again = bo.ask(&["recover", "--shared", "discard"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        stderr(&again).contains("shared_parted"),
+        "{}",
+        stderr(&again)
+    );
+    assert_eq!(stdout(&ann.ask(&["get", "both"])), "v");
+}
+
+/// The library that moves a process's wall clock.
+fn faketime() -> std::path::PathBuf {
+    let libraries = std::fs::read_dir("/usr/lib").unwrap();
+    let mut places = libraries.map(|entry| entry.unwrap().path().join("faketime/libfaketime.so.1"));
+    let found = places.find(|path| path.exists());
+    found.expect("install faketime: `make tools` does")
+}

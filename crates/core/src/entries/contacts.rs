@@ -6,9 +6,14 @@
 //! contact has nothing that was deleted here; who holds nothing can bring
 //! nothing back. And since a newcomer takes over the entries of whom it
 //! joins, it takes over whom that one has lost.
+//!
+//! Who gives up its side's entries changes sides: it is lost to those that it
+//! shared with until then, who would give them all back, until they give them
+//! up, too, or turn out to hold the same.
 
 use std::collections::BTreeMap;
 
+use crate::entry::SharedChoice;
 use crate::id::NodeId;
 use crate::wire::Contact;
 
@@ -16,6 +21,9 @@ use crate::wire::Contact;
 const CONTACTS_MAX: usize = 4_096;
 /// Long-lost contacts told to a peer.
 const LOST_MAX: usize = 16;
+
+/// The last contact with whom this node left on changing sides.
+const RENOUNCED_MS: u64 = 0;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -40,6 +48,11 @@ impl Contacts {
     pub(crate) fn is_lost(&self, now_ms: u64, id: NodeId) -> bool {
         let last = self.at_ms.get(&id);
         last.is_some_and(|last| now_ms.saturating_sub(*last) >= self.life_ms)
+    }
+
+    /// Whether this node has changed sides, away from this one.
+    pub(crate) fn has_renounced(&self, id: NodeId) -> bool {
+        self.at_ms.get(&id) == Some(&RENOUNCED_MS)
     }
 
     /// Entries are exchanged. `true` when that is worth writing down.
@@ -93,9 +106,15 @@ impl Contacts {
         self.at_ms.iter().map(|(id, at_ms)| (*id, *at_ms)).collect()
     }
 
-    /// An operator has decided: the past is settled.
-    pub(crate) fn settle(&mut self, now_ms: u64) {
+    /// An operator has decided: the past is settled. `live`: all members now.
+    pub(crate) fn settle(&mut self, now_ms: u64, choice: SharedChoice, live: &[NodeId]) {
+        let known = self.at_ms.keys().chain(live).copied();
+        let side: Vec<NodeId> = known.filter(|id| !self.is_lost(now_ms, *id)).collect();
         self.at_ms.clear();
+        if choice == SharedChoice::Discard {
+            let renounced = side.into_iter().take(CONTACTS_MAX);
+            self.at_ms.extend(renounced.map(|id| (id, RENOUNCED_MS)));
+        }
         self.at_ms.insert(self.me, now_ms);
     }
 }
@@ -135,7 +154,7 @@ mod tests {
     fn what_one_side_has_decided_settles_it_for_both() {
         let mut ann = Contacts::new(NodeId(1), 1_000, [(NodeId(2), 500)]);
         let mut bo = Contacts::new(NodeId(2), 1_000, [(NodeId(1), 500)]);
-        bo.settle(2_000);
+        bo.settle(2_000, SharedChoice::Keep, &[]);
         assert!(ann.is_lost(2_010, NodeId(2)) && !bo.is_lost(2_010, NodeId(1)));
         let [Contact { id, at_ms }] = bo.lost(2_010)[..] else {
             panic!("{:?}", bo.lost(2_010));
@@ -146,5 +165,19 @@ mod tests {
         assert!(bo.lost(9_000).is_empty());
         ann.decided(9_000, id, at_ms);
         assert!(ann.is_lost(9_000, NodeId(2)));
+    }
+
+    #[test]
+    fn who_gives_up_its_entries_changes_sides() {
+        let (friend, newcomer, foe) = (NodeId(2), NodeId(3), NodeId(4));
+        let mut ann = Contacts::new(NodeId(1), 1_000, [(friend, 1_900), (foe, 500)]);
+        ann.settle(2_000, SharedChoice::Discard, &[newcomer, foe]);
+        assert!(!ann.is_lost(2_010, foe));
+        for lost in [friend, newcomer] {
+            assert!(ann.is_lost(2_010, lost) && ann.has_renounced(lost));
+        }
+        // That one gives them up, too.
+        ann.decided(2_020, friend, 2_015);
+        assert!(!ann.is_lost(2_030, friend) && !ann.has_renounced(friend));
     }
 }

@@ -26,7 +26,8 @@ use crate::clock::Timestamp;
 use crate::id::NodeId;
 use crate::reconcile;
 pub use write::{
-    Acks, Change, Lost, PendingWrite, SharedConfig, SharedInfo, Ticket, Write, WriteError, Written,
+    Acks, Change, Lost, NotParted, PendingWrite, SharedChoice, SharedConfig, SharedInfo, Ticket,
+    Write, WriteError, Written,
 };
 
 /// Longest key in bytes.

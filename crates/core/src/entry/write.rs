@@ -220,3 +220,19 @@ pub struct SharedInfo {
 }
 
 const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize && VALUE_BYTES_MAX <= u32::MAX as usize);
+
+/// Which entries stay after a parting for longer than tombstones live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedChoice {
+    /// Both sides': what one has deleted meanwhile comes back with what the
+    /// other still has.
+    Keep,
+    /// The other side's: this one gives up what it holds.
+    Discard,
+}
+
+/// There is nothing to choose: entries are exchanged with every member that
+/// was met. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shared entries are exchanged with every member that this node has met")]
+pub struct NotParted;

@@ -47,6 +47,8 @@ pub(super) struct Sharing {
     ahead: BTreeMap<Key, u64>,
     /// With whom nothing is exchanged, as the application knows.
     parted: BTreeSet<NodeId>,
+    /// Those of them who held the same when they last said what they hold.
+    seemed_equal: BTreeSet<NodeId>,
     /// Until then nothing of what was loaded runs out, unless a peer has told
     /// the time: nobody knows yet whether our clock is right.
     doubt_until: Option<Mono>,
@@ -78,6 +80,7 @@ impl Sharing {
     /// An operator has decided.
     pub(super) fn settle(&mut self) {
         self.parted.clear();
+        self.seemed_equal.clear();
     }
 }
 
@@ -281,9 +284,8 @@ impl Peer {
     /// Whether entries are exchanged with this one: not if the last contact
     /// is so long ago that what was deleted meanwhile could come back.
     pub(super) fn shares_with(&mut self, now: Now, id: NodeId) -> bool {
-        let lost = self.contacts.is_lost(self.sober_ms(now), id);
         // Who holds nothing can bring nothing back.
-        if !lost || self.entries.len() == 0 {
+        if !self.is_parted_from(self.sober_ms(now), id) {
             self.sharing.parted.remove(&id);
             return true;
         }
@@ -299,8 +301,32 @@ impl Peer {
     /// Entries are exchanged with this one.
     pub(super) fn in_contact(&mut self, now: Now, id: NodeId) {
         let at_ms = self.sober_ms(now);
-        let lost = self.contacts.is_lost(at_ms, id) && self.entries.len() > 0;
-        if !lost && self.membership.is_live(id) && self.contacts.touch(at_ms, id) {
+        if !self.is_parted_from(at_ms, id) {
+            self.touch(now, at_ms, id);
+        }
+    }
+
+    /// This one holds the same, tombstones and all, or something else, as far
+    /// as a digest tells. From who holds the same nothing can come back,
+    /// however long it was away; since a digest is short, it takes two.
+    pub(super) fn compares(&mut self, now: Now, id: NodeId, equal: bool) {
+        let at_ms = self.sober_ms(now);
+        if !equal {
+            self.sharing.seemed_equal.remove(&id);
+        } else if !self.is_parted_from(at_ms, id) || !self.sharing.seemed_equal.insert(id) {
+            self.sharing.seemed_equal.remove(&id);
+            self.sharing.parted.remove(&id);
+            self.touch(now, at_ms, id);
+        }
+    }
+
+    fn is_parted_from(&self, at_ms: u64, id: NodeId) -> bool {
+        let may_bring_back = self.entries.len() > 0 || self.contacts.has_renounced(id);
+        may_bring_back && self.contacts.is_lost(at_ms, id)
+    }
+
+    fn touch(&mut self, now: Now, at_ms: u64, id: NodeId) {
+        if self.membership.is_live(id) && self.contacts.touch(at_ms, id) {
             let at = now.mono + super::PERSIST_INTERVAL;
             self.persist_at.get_or_insert(at);
         }

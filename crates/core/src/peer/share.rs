@@ -11,8 +11,8 @@ use super::{Event, Input, Output, Peer};
 use crate::clock::{Mono, Now};
 use crate::entries::{Due, Durable, Merged, Taken, WAITING_MAX, footprint};
 use crate::entry::{
-    Acks, CONTENT_TYPE_BYTES_MAX, Change, Entry, EntryKey, Kind, Lost, PendingWrite, SharedInfo,
-    Ticket, VALUE_BYTES_MAX, Version, Write, WriteError, Written,
+    Acks, CONTENT_TYPE_BYTES_MAX, Change, Entry, EntryKey, Kind, Lost, NotParted, PendingWrite,
+    SharedChoice, SharedInfo, Ticket, VALUE_BYTES_MAX, Version, Write, WriteError, Written,
 };
 
 /// Entries that time changes in one turn: others wait meanwhile.
@@ -136,22 +136,33 @@ impl Peer {
     }
 
     /// An operator decides what becomes of entries that one side of a long
-    /// parting has and the other does not know. `keep`: this side's stay, and
-    /// spread; what the other side has deleted meanwhile comes back with
-    /// them. Otherwise this node drops all it holds, and takes the others'.
-    /// To be said on every node of one side, and heeded by the other.
-    pub fn recover_shared(&mut self, now: Now, keep: bool) {
-        if !keep {
+    /// parting has and the other does not know. On success: how many entries
+    /// this node kept, or dropped.
+    ///
+    /// [`Keep`](SharedChoice::Keep) is said on one node, through which the two
+    /// sides become equal; [`Discard`](SharedChoice::Discard) on every node of
+    /// the side that gives up: each changes sides when it is told to.
+    ///
+    /// # Errors
+    /// [`NotParted`]: there is nothing to decide.
+    pub fn recover_shared(&mut self, now: Now, choice: SharedChoice) -> Result<usize, NotParted> {
+        if self.sharing.parted().is_empty() {
+            return Err(NotParted);
+        }
+        let held = self.entries.live();
+        if choice == SharedChoice::Discard {
             for entry in self.entries.drain() {
                 self.writes.drop(entry);
             }
         }
         let at_ms = self.sober_ms(now);
-        self.contacts.settle(at_ms);
+        let live = self.membership.live();
+        self.contacts.settle(at_ms, choice, live);
         self.sharing.settle();
         self.persist(true);
         self.sync.begin(now.mono);
         self.settle(now);
+        Ok(held)
     }
 
     // --- inputs ---

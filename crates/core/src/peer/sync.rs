@@ -3,7 +3,8 @@
 //! Probes and acks carry a digest of view, event log and entries. One that differs is
 //! asked again after a gossip interval, because news may just be on the way;
 //! if it still differs, the two reconcile. A newcomer does not wait: it
-//! compares with random members every 50 ms until one agrees with it.
+//! compares with random members every 50 ms until three agree with it, and a
+//! few times more after that, ever more slowly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,6 +29,10 @@ const ITEMS_MAX: usize = 512;
 /// A newcomer believes its view after so many agree: two newcomers that know
 /// only one another would agree, too.
 const AGREEMENTS: u32 = 3;
+/// After that it compares so many times more, each wait twice the one before:
+/// where thousands start at once, those who agree may lack the same late one,
+/// and would learn of it by their probes alone, a second or two later.
+const SETTLING: u32 = 5;
 /// Arrivals that a newcomer passes on. Where more start at once than that,
 /// comparing brings each the rest in bulk: thousands of rumors, each of which
 /// comes from six sides, would cost ten times as much and take longer.
@@ -55,6 +60,8 @@ pub(super) struct Sync {
     agreed: u32,
     /// Until enough peers agreed with us.
     newcomer: bool,
+    /// Comparisons since then.
+    settled: u32,
     /// Arrivals passed on meanwhile.
     arrivals: u32,
 }
@@ -68,6 +75,7 @@ impl Sync {
             compared: 0,
             agreed: 0,
             newcomer: true,
+            settled: 0,
             arrivals: 0,
         }
     }
@@ -75,6 +83,7 @@ impl Sync {
     /// Everything may have changed: compare as a newcomer does.
     pub(super) fn begin(&mut self, now: Mono) {
         self.newcomer = true;
+        self.settled = 0;
         self.arrivals = 0;
         self.compared = 0;
         self.agreed = 0;
@@ -94,12 +103,12 @@ impl Sync {
         self.newcomer && self.arrivals > ARRIVALS_MAX
     }
 
-    fn agreed(&mut self, with: NodeId) {
+    fn agreed(&mut self, now: Mono, with: NodeId) {
         self.differing.remove(&with);
         self.agreed += 1;
-        if self.agreed >= AGREEMENTS {
+        if self.newcomer && self.agreed >= AGREEMENTS {
             self.newcomer = false;
-            self.compare_at = None;
+            self.compare_at = Some(now + COMPARE_FIRST);
         }
     }
 
@@ -114,8 +123,16 @@ impl Sync {
         asks.chain(self.compare_at).min()
     }
 
-    fn wait(&self) -> Duration {
-        (COMPARE_FIRST * (1 + self.compared / 8)).min(COMPARE_MAX)
+    /// A comparison goes out now; when is the next?
+    fn compares(&mut self, now: Mono) {
+        let wait = if self.newcomer {
+            self.compared += 1;
+            Some((COMPARE_FIRST * (1 + self.compared / 8)).min(COMPARE_MAX))
+        } else {
+            self.settled += 1;
+            (self.settled < SETTLING).then(|| COMPARE_FIRST * (1 << self.settled))
+        };
+        self.compare_at = wait.map(|wait| now + wait);
     }
 }
 
@@ -128,9 +145,10 @@ impl Peer {
         if self.config.bugs().has(Bug::DeafDigest) {
             return;
         }
-        if digest == self.digest(seq) {
-            self.sync.agreed(from);
-            self.in_contact(now, from);
+        let equal = digest == self.digest(seq);
+        self.compares(now, from, equal);
+        if equal {
+            self.sync.agreed(now.mono, from);
             return;
         }
         self.sync.agreed = 0;
@@ -180,8 +198,7 @@ impl Peer {
             self.compare_with(id);
         }
         if self.sync.compare_at.is_some_and(|at| at <= now.mono) {
-            self.sync.compared += 1;
-            self.sync.compare_at = Some(now.mono + self.sync.wait());
+            self.sync.compares(now.mono);
             match self.membership.sample(1, &mut self.rng, |_| false).first() {
                 Some(id) => self.compare_with(*id),
                 None => self.sync.compare_at = None,
