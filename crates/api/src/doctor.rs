@@ -48,7 +48,7 @@ pub(crate) async fn doctor(
     Query(query): Query<DoctorQuery>,
 ) -> Result<Json<Diagnosis>, Refusal> {
     let places = places(query.join.as_deref().unwrap_or_default())?;
-    let found = ask_within(PATIENCE, app.handle.examine(&places)).await?;
+    let found = ask_within(PATIENCE, app.handle().examine(&places)).await?;
     Ok(Json(diagnosis(&found)))
 }
 

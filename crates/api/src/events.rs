@@ -34,7 +34,7 @@ pub(crate) async fn publish(
     Segment(name): Segment,
     Body(payload): Body,
 ) -> Result<(StatusCode, Json<UserEvent>), Refusal> {
-    let event = ask(app.handle.publish(name, payload.into())).await?;
+    let event = ask(app.handle().publish(name, payload.into())).await?;
     Ok((StatusCode::CREATED, Json(convert::user_event(event))))
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn named(
 }
 
 async fn kept(app: &App, wanted: impl Fn(&str) -> bool) -> Result<Json<EventList>, Refusal> {
-    let events = ask(app.handle.events()).await?;
+    let events = ask(app.handle().events()).await?;
     let wanted = events.into_iter().filter(|event| wanted(&event.name));
     Ok(Json(EventList {
         events: wanted.map(convert::user_event).collect(),

@@ -38,7 +38,7 @@ fn ok() -> Json<Health> {
     )
 )]
 pub(crate) async fn live(State(app): State<App>) -> Answer {
-    ask_within(LIVE_PATIENCE, app.handle.status()).await?;
+    ask_within(LIVE_PATIENCE, app.handle().status()).await?;
     Ok(ok())
 }
 
@@ -60,8 +60,8 @@ pub(crate) async fn started() -> Json<Health> {
     )
 )]
 pub(crate) async fn ready(State(app): State<App>) -> Answer {
-    let status = ask_within(LIVE_PATIENCE, app.handle.status()).await?;
-    let draining = app.draining.load(Ordering::Relaxed);
+    let status = ask_within(LIVE_PATIENCE, app.handle().status()).await?;
+    let draining = app.0.draining.load(Ordering::Relaxed);
     if status.ready && !draining {
         return Ok(ok());
     }
@@ -82,11 +82,11 @@ pub(crate) async fn ready(State(app): State<App>) -> Answer {
     )
 )]
 pub(crate) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Refusal> {
-    let counters = ask(app.handle.counters()).await?;
-    let members = ask(app.handle.members()).await?;
-    let this = ask(app.handle.this()).await?;
-    let shared = ask(app.handle.shared()).await?;
-    let watchers = crate::WATCHERS_MAX - app.watchers.available_permits();
+    let counters = ask(app.handle().counters()).await?;
+    let members = ask(app.handle().members()).await?;
+    let this = ask(app.handle().this()).await?;
+    let shared = ask(app.handle().shared()).await?;
+    let watchers = crate::WATCHERS_MAX - app.0.watchers.available_permits();
     let text = metrics::text(&counters, &members, &this, &shared, watchers);
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }

@@ -39,7 +39,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dui_node::Handle;
 use tokio::sync::Semaphore;
@@ -67,40 +67,53 @@ pub struct Settings {
 
 /// One node as both routers see it. Cloning is cheap and shares the bounds.
 #[derive(Clone, Debug)]
-pub struct App {
+pub struct App(Arc<Shared>);
+
+/// What all clones of an [`App`] share. Each request clones some.
+#[derive(Debug)]
+struct Shared {
     handle: Handle,
-    settings: Arc<Mutex<Settings>>,
+    settings: Mutex<Settings>,
     /// One permit for each stream that may still be opened.
     watchers: Arc<Semaphore>,
     /// Set once work should go elsewhere, before the node itself leaves.
-    draining: Arc<AtomicBool>,
+    draining: AtomicBool,
 }
 
 impl App {
     /// The node behind this handle.
     pub fn new(handle: Handle, settings: Settings) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             handle,
-            settings: Arc::new(Mutex::new(settings)),
+            settings: Mutex::new(settings),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
-            draining: Arc::default(),
-        }
+            draining: AtomicBool::default(),
+        }))
     }
 
     /// The ports listen elsewhere from now on: shown in `/v1/self`.
     pub fn moved(&self, client_address: SocketAddr, health_address: SocketAddr) {
-        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settings = self.locked();
         settings.client_address = client_address;
         settings.health_address = health_address;
     }
 
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
     pub(crate) fn settings(&self) -> Settings {
-        *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.locked()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Settings> {
+        let settings = &self.0.settings;
+        settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Is no longer ready from now on, and goes on serving: load balancers
     /// need a moment to look elsewhere before the node leaves.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.0.draining.store(true, Ordering::Relaxed);
     }
 }

@@ -23,7 +23,7 @@ type Answer<T> = Result<Json<T>, Refusal>;
     responses((status = 200, body = SelfInfo, description = "This node"), Always)
 )]
 pub(crate) async fn this(State(app): State<App>) -> Answer<SelfInfo> {
-    let this = ask(app.handle.this()).await?;
+    let this = ask(app.handle().this()).await?;
     let tags = tags(&app, this.member.id).await?;
     Ok(Json(convert::this(&this, tags, &app.settings())))
 }
@@ -52,7 +52,7 @@ pub(crate) async fn members(
     Query(query): Query<MembersQuery>,
 ) -> Answer<MemberList> {
     let wanted = query.state.as_deref().map(states).transpose()?;
-    let mut members = ask(app.handle.members()).await?;
+    let mut members = ask(app.handle().members()).await?;
     if let Some(wanted) = wanted {
         members.retain(|member| wanted.contains(&convert::state(member.state)));
     }
@@ -79,7 +79,7 @@ pub(crate) async fn member(State(app): State<App>, Segment(text): Segment) -> An
 )]
 pub(crate) async fn why(State(app): State<App>, Segment(text): Segment) -> Answer<Why> {
     let member = find(&app, &text).await?;
-    let why = ask(app.handle.why(member.id)).await?;
+    let why = ask(app.handle().why(member.id)).await?;
     let why = why.ok_or_else(|| unknown(&text))?;
     let tags = tags(&app, member.id).await?;
     Ok(Json(convert::why(&why, tags)))
@@ -91,8 +91,8 @@ pub(crate) async fn why(State(app): State<App>, Segment(text): Segment) -> Answe
     responses((status = 200, body = Discovery, description = "What discovery knows"), Always)
 )]
 pub(crate) async fn discovery(State(app): State<App>) -> Answer<Discovery> {
-    let found = ask(app.handle.discovery()).await?;
-    Ok(Json(convert::discovery(&app.handle.providers(), &found)))
+    let found = ask(app.handle().discovery()).await?;
+    Ok(Json(convert::discovery(&app.handle().providers(), &found)))
 }
 
 /// Leave the cluster and wait until that is done or the node's leave timeout is over.
@@ -104,7 +104,7 @@ pub(crate) async fn discovery(State(app): State<App>) -> Answer<Discovery> {
 )]
 pub(crate) async fn leave(State(app): State<App>) -> Answer<LeaveOutcome> {
     // The node bounds this itself, by its leave timeout.
-    let outcome = app.handle.leave().await.map_err(Refusal::from)?;
+    let outcome = app.handle().leave().await.map_err(Refusal::from)?;
     Ok(Json(LeaveOutcome {
         state: MemberState::Left,
         acked: outcome.acked as u64,
@@ -141,7 +141,7 @@ pub(crate) async fn forget(
 ) -> Answer<Member> {
     let force = switch("force", query.force.as_deref())?;
     let member = find(&app, &text).await?;
-    let forgotten = ask(app.handle.forget(member.id, force)).await?;
+    let forgotten = ask(app.handle().forget(member.id, force)).await?;
     let tags = tags(&app, member.id).await?;
     Ok(Json(convert::member(&forgotten, tags)))
 }
@@ -149,13 +149,13 @@ pub(crate) async fn forget(
 /// Members with their tags.
 pub(crate) async fn list(app: &App, members: &[core::Member]) -> Result<MemberList, Refusal> {
     let ids: Vec<core::NodeId> = members.iter().map(|member| member.id).collect();
-    let tags = ask(app.handle.tags(&ids)).await?;
+    let tags = ask(app.handle().tags(&ids)).await?;
     Ok(convert::members(members, tags))
 }
 
 /// The tags of one member.
 pub(crate) async fn tags(app: &App, id: core::NodeId) -> Result<Tags, Refusal> {
-    let tags = ask(app.handle.tags(&[id])).await?;
+    let tags = ask(app.handle().tags(&[id])).await?;
     Ok(tags.into_iter().next().unwrap_or_default())
 }
 
@@ -166,7 +166,7 @@ fn states(list: &str) -> Result<Vec<MemberState>, Refusal> {
 }
 
 async fn find(app: &App, text: &str) -> Result<core::Member, Refusal> {
-    pick(ask(app.handle.members()).await?, text)
+    pick(ask(app.handle().members()).await?, text)
 }
 
 /// The member with this id, or else the only one with this name: a name in

@@ -49,7 +49,7 @@ pub(crate) async fn recover(
         SharedChoice::Keep => core::SharedChoice::Keep,
         SharedChoice::Discard => core::SharedChoice::Discard,
     };
-    let entries = ask(app.handle.recover_shared(told)).await?;
+    let entries = ask(app.handle().recover_shared(told)).await?;
     Ok(Json(Recovered {
         shared: choice,
         entries: entries as u64,

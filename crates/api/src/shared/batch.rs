@@ -88,7 +88,7 @@ pub(crate) async fn batch(
         }
     }
     if !keys.is_empty() {
-        let found = ask(app.handle.entries(keys)).await?;
+        let found = ask(app.handle().entries(keys)).await?;
         let mut bytes = 0;
         for ((index, key), found) in read.into_iter().zip(found) {
             results[index] = match found {

@@ -225,7 +225,7 @@ pub(crate) async fn delete_by_query(app: State<App>, target: Target, options: Op
 }
 
 async fn read_one(app: &App, key: EntryKey, headers: &HeaderMap) -> Answer {
-    let found = ask(app.handle.entry(key.as_str().to_owned())).await?;
+    let found = ask(app.handle().entry(key.as_str().to_owned())).await?;
     let found = found.ok_or_else(|| unknown(&key))?;
     let etag = etag(&convert::version(found.entry.version()));
     if headers

@@ -58,13 +58,13 @@ pub(crate) async fn page(State(app): State<App>, wanted: Wanted) -> Result<Respo
         cursor,
     } = wanted;
     let limit = limit.as_deref().map_or(Ok(LIMIT), parse_limit)?;
-    let cluster = ask(app.handle.this()).await?.cluster.to_string();
+    let cluster = ask(app.handle().this()).await?.cluster.to_string();
     let after = match cursor {
         None => None,
         Some(text) => Some(place(&text, &cluster, &prefix)?),
     };
     // One more, to know whether there is one.
-    let page = ask(app.handle.page(prefix.clone(), after, limit + 1)).await?;
+    let page = ask(app.handle().page(prefix.clone(), after, limit + 1)).await?;
     let mut bytes = 0;
     let fits = page.entries.iter().take(limit).take_while(|entry| {
         let first = bytes == 0;

@@ -109,7 +109,7 @@ pub(crate) async fn write(
     options: Options,
 ) -> Result<Vec<WriteResult>, Refusal> {
     let Options { acks, timeout, .. } = options;
-    ask_within(timeout + MARGIN, app.handle.write(writes, acks, timeout)).await
+    ask_within(timeout + MARGIN, app.handle().write(writes, acks, timeout)).await
 }
 
 /// A condition that we ignored would be worse than none.

@@ -87,9 +87,9 @@ pub(crate) async fn watch(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>>>, Refusal> {
     let filter = Filter::new(query)?;
-    let slot = app.watchers.clone().try_acquire_owned();
+    let slot = app.0.watchers.clone().try_acquire_owned();
     let slot = slot.map_err(|_| too_many_watchers())?;
-    let this = ask(app.handle.this()).await?;
+    let this = ask(app.handle().this()).await?;
     if this.leaving {
         return Err(Refusal::new(
             Code::Leaving,
@@ -98,7 +98,7 @@ pub(crate) async fn watch(
     }
     let run = this.member.run;
     let start = Start::new(&headers, run);
-    let events = ask(app.handle.subscribe(start.after(&filter))).await?;
+    let events = ask(app.handle().subscribe(start.after(&filter))).await?;
     let feed = Feed {
         app,
         run,
@@ -283,7 +283,7 @@ impl Feed {
     /// it is sent for: what follows then says once more what it shows already.
     /// Without a state the stream breaks off, and the client comes again.
     async fn reset(&self) -> Option<Message> {
-        let members = ask(self.app.handle.members()).await.ok()?;
+        let members = ask(self.app.handle().members()).await.ok()?;
         message("reset", &list(&self.app, &members).await.ok()?)
     }
 

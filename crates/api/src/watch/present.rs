@@ -39,7 +39,7 @@ impl Present {
     /// Reads the next page; `None` when the node does not answer.
     pub(super) async fn read(&mut self, app: &App, prefix: &str) -> Option<()> {
         let after = self.after.clone();
-        let page = app.handle.page(prefix.into(), after, PAGE_ENTRIES);
+        let page = app.handle().page(prefix.into(), after, PAGE_ENTRIES);
         let page = ask(page).await.ok()?;
         let mut bytes = 0;
         let fits = page.entries.iter().take_while(|entry| {

@@ -200,20 +200,30 @@ impl Entries {
         if self.is_outlived(at_ms, &entry) {
             return Merged::Old;
         }
-        let before = self.get(entry.key()).cloned();
-        if before.as_ref().is_some_and(|before| !entry.beats(before)) {
-            return Merged::Old;
+        let ran_out = entry.kind() == Kind::Value && !entry.is_live(at_ms);
+        let now = if ran_out {
+            entry.expired()
+        } else {
+            entry.clone()
+        };
+        // Nearly always it is newer: looking first would search twice.
+        match self.by_key.replace(ByKey(now.clone())) {
+            Some(ByKey(before)) if !entry.beats(&before) => {
+                self.by_key.replace(ByKey(before));
+                Merged::Old
+            }
+            before => {
+                let before = before.map(|ByKey(before)| before);
+                self.rename(before.as_ref(), &now);
+                Merged::News { now, before }
+            }
         }
-        let expired = entry.kind() == Kind::Value && !entry.is_live(at_ms);
-        let entry = if expired { entry.expired() } else { entry };
-        self.replace(before.as_ref(), entry.clone());
-        Merged::News { now: entry, before }
     }
 
     /// An entry takes the place of what is held of its key, whatever that is.
     pub(crate) fn put_in_place(&mut self, entry: Entry) {
-        let before = self.get(entry.key()).cloned();
-        self.replace(before.as_ref(), entry);
+        let before = self.by_key.replace(ByKey(entry.clone()));
+        self.rename(before.as_ref().map(|ByKey(before)| before), &entry);
     }
 
     /// What is due by this time, at most so much of it at once.
@@ -229,7 +239,7 @@ impl Entries {
             };
             if entry.kind() == Kind::Value {
                 let stub = entry.expired();
-                self.replace(Some(&entry), stub.clone());
+                self.put_in_place(stub.clone());
                 done.push_back(Due::Expired(stub));
             } else {
                 self.by_key.remove(entry.key_bytes());
@@ -243,16 +253,16 @@ impl Entries {
 
     // --- helpers ---
 
-    fn replace(&mut self, before: Option<&Entry>, entry: Entry) {
+    /// By name, an entry takes the place of the one before.
+    fn rename(&mut self, before: Option<&Entry>, entry: &Entry) {
         if let Some(before) = before {
             let name = before.name();
             self.by_name.remove(&name);
             self.count_out(before, &name);
         }
         let name = entry.name();
-        self.count_in(&entry, &name);
+        self.count_in(entry, &name);
         self.by_name.insert(name, entry.clone());
-        self.by_key.replace(ByKey(entry));
     }
 
     fn count_in(&mut self, entry: &Entry, name: &Key) {

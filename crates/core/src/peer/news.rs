@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::{Event, Output, Peer, Refusal};
 use crate::clock::{Mono, Now, Timestamp};
+use crate::entries::Merged;
 use crate::entry::Entry;
 use crate::id::NodeId;
 use crate::membership::Heard;
@@ -250,9 +251,10 @@ impl Peer {
             return false;
         }
         self.clock.resume(now, version.timestamp);
-        let news = self.take_in(now, entry);
-        if let Some(kept) = &news {
-            self.writes.keep(kept.clone());
+        let merged = self.take_in(now, entry);
+        let news = merged != Merged::Old;
+        if let Merged::News { now: kept, .. } = merged {
+            self.writes.keep(kept);
             self.sharing.ahead.remove(&name);
         }
         let rumor = self.sharing.large.remove(&name);
@@ -267,11 +269,11 @@ impl Peer {
             self.writes.confirm(origin, name);
         }
         if let Some((rumor, told_by)) = rumor
-            && news.is_some()
+            && news
         {
             self.gossip.spread(now.mono, rumor, Some(told_by));
         }
-        news.is_some()
+        news
     }
 
     /// Whether a write of this name would be new, as far as its name tells.

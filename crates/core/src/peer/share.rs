@@ -240,11 +240,12 @@ impl Peer {
         write: &Write<'_>,
         acks: Acks,
     ) -> Result<PendingWrite, WriteError> {
-        self.check_write(now, write, acks)?;
         let key = write.key().as_str();
+        let before = self.entries.get(key);
+        self.check_write(now, write, acks, before)?;
         // Who has seen what it replaces, writes after it, whatever its clock says.
-        if let Some(before) = self.entries.get(key) {
-            self.clock.resume(now, before.version().timestamp);
+        if let Some(version) = before.map(Entry::version) {
+            self.clock.resume(now, version.timestamp);
         }
         let version = self.next_version(now);
         let entry = match *write {
@@ -283,7 +284,13 @@ impl Peer {
         }
     }
 
-    fn check_write(&self, now: Now, write: &Write<'_>, acks: Acks) -> Result<(), WriteError> {
+    fn check_write(
+        &self,
+        now: Now,
+        write: &Write<'_>,
+        acks: Acks,
+        before: Option<&Entry>,
+    ) -> Result<(), WriteError> {
         if self.leaving.is_some() {
             return Err(WriteError::Leaving);
         }
@@ -312,7 +319,7 @@ impl Peer {
         if got > max {
             return Err(WriteError::ContentType { max, got });
         }
-        let before = self.entries.get(key.as_str()).map_or(0, footprint);
+        let before = before.map_or(0, footprint);
         let bytes = self.entries.bytes() + self.writes.own_bytes();
         let max = self.config.shared.bytes_max;
         let grows = (value.len() + key.as_str().len()) as u64;
@@ -325,13 +332,16 @@ impl Peer {
     /// An own write is durable: now it has happened.
     fn publish_write(&mut self, now: Now, taken: Taken) {
         let at_ms = self.clock.ms(now);
-        let before = self.entries.get(taken.entry.key());
+        let merged = self.take_in(now, taken.entry.clone());
+        let before = match &merged {
+            Merged::News { before, .. } => before.as_ref(),
+            Merged::Old => self.entries.get(taken.entry.key()),
+        };
         let written = Written {
             version: taken.entry.version(),
             existed: before.is_some_and(|before| before.is_live(at_ms)),
             acked: 1,
         };
-        let news = self.take_in(now, taken.entry.clone());
         let (wanted, from): (usize, BTreeSet<_>) = match taken.acks {
             Acks::Here => (1, BTreeSet::new()),
             Acks::Count(count) => (count, BTreeSet::new()),
@@ -341,7 +351,7 @@ impl Peer {
                 (1 + others.len(), others)
             }
         };
-        if news.is_some() {
+        if merged != Merged::Old {
             self.sharing.tell(now.mono, taken.entry.clone(), wanted > 1);
         }
         if wanted <= 1 {
@@ -352,24 +362,25 @@ impl Peer {
         }
     }
 
-    /// Merges an entry, and tells whoever watches. What is held of its key
-    /// now, if that is news.
-    pub(super) fn take_in(&mut self, now: Now, entry: Entry) -> Option<Entry> {
+    /// Merges an entry, and tells whoever watches.
+    pub(super) fn take_in(&mut self, now: Now, entry: Entry) -> Merged {
         let at_ms = self.running_out_ms(now);
-        let Merged::News { now: entry, before } = self.entries.merge(at_ms, entry) else {
-            return None;
-        };
-        let was_live = before.is_some_and(|before| before.kind() == Kind::Value);
-        let change = match entry.kind() {
-            Kind::Value => Change::Put,
-            Kind::Tombstone => Change::Deleted,
-            Kind::Expired => Change::Expired,
-        };
-        // Nobody who watches has seen what is gone before it came.
-        if change == Change::Put || was_live {
-            let entry = entry.clone();
-            self.tell(Event::SharedChanged { change, entry });
+        let merged = self.entries.merge(at_ms, entry);
+        if let Merged::News { now: entry, before } = &merged {
+            let was_live = before
+                .as_ref()
+                .is_some_and(|before| before.kind() == Kind::Value);
+            let change = match entry.kind() {
+                Kind::Value => Change::Put,
+                Kind::Tombstone => Change::Deleted,
+                Kind::Expired => Change::Expired,
+            };
+            // Nobody who watches has seen what is gone before it came.
+            if change == Change::Put || was_live {
+                let entry = entry.clone();
+                self.tell(Event::SharedChanged { change, entry });
+            }
         }
-        Some(entry)
+        merged
     }
 }
