@@ -159,20 +159,28 @@ async fn take_outcomes(shell: &mut Shell, first: Outcome) {
     }
 }
 
-/// Requests of handles, as many as have come and fit a turn.
-async fn take_requests(shell: &mut Shell, first: Request, requests: &mut mpsc::Receiver<Request>) {
-    let mut writes = first.writes();
-    shell.serve(first).await;
+/// Requests of handles, as many as have come and fit a turn, in their order;
+/// writes that follow one another become one.
+async fn take_requests(
+    shell: &mut Shell,
+    mut request: Request,
+    requests: &mut mpsc::Receiver<Request>,
+) {
+    let mut writes = request.writes();
     for _ in 1..BATCH_MAX {
         if writes >= WRITES_MAX {
             break;
         }
-        let Ok(request) = requests.try_recv() else {
+        let Ok(next) = requests.try_recv() else {
+            shell.serve(request).await;
             return;
         };
-        writes += request.writes();
-        shell.serve(request).await;
+        writes += next.writes();
+        if let Err(next) = request.join(next) {
+            shell.serve(std::mem::replace(&mut request, next)).await;
+        }
     }
+    shell.serve(request).await;
     yield_now().await;
 }
 

@@ -128,8 +128,8 @@ pub(crate) type Question = Box<dyn FnOnce(&mut Peer, Now) + Send>;
 pub(crate) enum Request {
     /// A question about the core or a command to it; replies by itself.
     Ask(Question),
-    /// Write entries, and tell when that is done.
-    Write(WriteRequest),
+    /// Write entries, and tell each who asked when its are done.
+    Write(Vec<WriteRequest>),
     /// Leave, and tell how it went.
     Leave(oneshot::Sender<LeaveOutcome>),
 }
@@ -293,12 +293,12 @@ impl Handle {
         timeout: Duration,
     ) -> Result<Vec<WriteResult>, ApiError> {
         let (reply, results) = oneshot::channel();
-        self.request(Request::Write(WriteRequest {
+        self.request(Request::Write(vec![WriteRequest {
             writes,
             acks,
             timeout,
             reply,
-        }))
+        }]))
         .await?;
         results.await.map_err(|_| ApiError::Stopped)
     }
@@ -379,8 +379,20 @@ impl Request {
     /// How many writes of entries it asks for: what it costs.
     pub(crate) fn writes(&self) -> usize {
         match self {
-            Request::Write(request) => request.writes.len(),
+            Request::Write(all) => all.iter().map(|request| request.writes.len()).sum(),
             Request::Ask(_) | Request::Leave(_) => 0,
+        }
+    }
+
+    /// Takes on what the next one asks for, too; what cannot be done together
+    /// comes back.
+    pub(crate) fn join(&mut self, next: Request) -> Result<(), Request> {
+        match (self, next) {
+            (Request::Write(all), Request::Write(more)) => {
+                all.extend(more);
+                Ok(())
+            }
+            (_, next) => Err(next),
         }
     }
 }

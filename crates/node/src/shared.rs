@@ -107,53 +107,45 @@ impl Writes {
         self.sweep_at
     }
 
-    /// Hands the writes to the core, in their order.
-    pub(crate) fn begin(&mut self, peer: &mut Peer, now: Now, request: WriteRequest) {
-        let WriteRequest {
+    /// Hands writes to the core, in their order and all at once: what several
+    /// clients ask for in one moment costs little more than what one does.
+    pub(crate) fn begin(&mut self, peer: &mut Peer, now: Now, requests: Vec<WriteRequest>) {
+        let all = requests.iter().flat_map(|request| {
+            let writes = request.writes.iter().map(SharedWrite::borrowed);
+            writes.map(|write| (write, request.acks))
+        });
+        let mut taken = peer.write_all(now, all).into_iter();
+        for WriteRequest {
             writes,
-            acks,
             timeout,
             reply,
-        } = request;
-        let mut pending: Vec<_> = Vec::with_capacity(writes.len());
-        if writes
-            .iter()
-            .all(|write| matches!(write, SharedWrite::Put { .. }))
+            ..
+        } in requests
         {
-            let puts: Vec<_> = writes.iter().map(SharedWrite::borrowed).collect();
-            let taken = peer.write_all(now, &puts, acks);
-            pending.extend(taken.into_iter().map(|taken| taken.map(Some)));
-        } else {
-            for write in &writes {
-                pending.push(match write {
-                    SharedWrite::Put { .. } => peer.write(now, write.borrowed(), acks).map(Some),
-                    SharedWrite::Delete { key } => peer.delete(now, key, acks),
+            self.last += 1;
+            let mut results = Vec::with_capacity(writes.len());
+            let mut open = 0;
+            for (index, taken) in taken.by_ref().take(writes.len()).enumerate() {
+                results.push(match taken {
+                    Ok(Some(pending)) => {
+                        open += 1;
+                        self.tickets.insert(pending.ticket, (self.last, index));
+                        None
+                    }
+                    Ok(None) => Some(Err(WriteFailure::Unknown)),
+                    Err(error) => Some(Err(error.into())),
                 });
             }
+            let group = Group {
+                results,
+                open,
+                give_up_at: now.mono + timeout,
+                reply,
+            };
+            self.groups.insert(self.last, group);
+            self.answer_if_done(self.last);
         }
-        self.last += 1;
-        let mut results = Vec::with_capacity(pending.len());
-        let mut open = 0;
-        for (index, taken) in pending.into_iter().enumerate() {
-            results.push(match taken {
-                Ok(Some(pending)) => {
-                    open += 1;
-                    self.tickets.insert(pending.ticket, (self.last, index));
-                    None
-                }
-                Ok(None) => Some(Err(WriteFailure::Unknown)),
-                Err(error) => Some(Err(error.into())),
-            });
-        }
-        let group = Group {
-            results,
-            open,
-            give_up_at: now.mono + timeout,
-            reply,
-        };
-        self.groups.insert(self.last, group);
         self.sweep_at.get_or_insert(now.mono + SWEEP_INTERVAL);
-        self.answer_if_done(self.last);
     }
 
     /// The core has an answer.

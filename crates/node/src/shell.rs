@@ -137,7 +137,7 @@ impl Shell {
         let now = clock::now();
         match request {
             Request::Ask(question) => question(&mut self.peer, now),
-            Request::Write(request) => self.writes.begin(&mut self.peer, now, request),
+            Request::Write(requests) => self.writes.begin(&mut self.peer, now, requests),
             Request::Leave(reply) => {
                 if self.leave.ask(reply, now.mono + self.leave_timeout) {
                     self.history.leaving();

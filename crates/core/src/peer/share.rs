@@ -99,17 +99,19 @@ impl Peer {
     }
 
     /// Many writes at once, which become durable together; each is refused
-    /// or taken for itself.
-    pub fn write_all(
+    /// or taken for itself. `None`: a delete of a key that has no value.
+    pub fn write_all<'a>(
         &mut self,
         now: Now,
-        writes: &[Write<'_>],
-        acks: Acks,
-    ) -> Vec<Result<PendingWrite, WriteError>> {
-        let all = writes.iter().map(|write| self.take_write(now, write, acks));
-        let pending = all.collect();
+        writes: impl IntoIterator<Item = (Write<'a>, Acks)>,
+    ) -> Vec<Result<Option<PendingWrite>, WriteError>> {
+        let taken = writes.into_iter().map(|(write, acks)| match write {
+            Write::Delete { key } if self.entry(now, key.as_str()).is_none() => Ok(None),
+            write => self.take_write(now, &write, acks).map(Some),
+        });
+        let taken = taken.collect();
         self.settle(now);
-        pending
+        taken
     }
 
     /// Takes a key's value away. `None`: there is none, and nothing to do.
@@ -122,10 +124,8 @@ impl Peer {
         key: &EntryKey,
         acks: Acks,
     ) -> Result<Option<PendingWrite>, WriteError> {
-        if self.entry(now, key.as_str()).is_none() {
-            return Ok(None);
-        }
-        self.write(now, Write::Delete { key }, acks).map(Some)
+        let taken = self.write_all(now, [(Write::Delete { key }, acks)]);
+        taken.into_iter().next().unwrap_or(Ok(None))
     }
 
     /// Nobody waits for this write any more: [`Output::Written`] will not

@@ -32,8 +32,8 @@ pub fn fill(town: &mut Town, on: &str, entries: usize, value_bytes: usize) {
         .map(|n| key(&format!("filled/{n:08}")))
         .collect();
     let value = vec![b'v'; value_bytes];
-    let writes: Vec<Write<'_>> = keys.iter().map(|key| Write::put(key, &value)).collect();
-    for result in town.with(on, |peer, now| peer.write_all(now, &writes, Acks::Here)) {
+    let writes = keys.iter().map(|key| (Write::put(key, &value), Acks::Here));
+    for result in town.with(on, |peer, now| peer.write_all(now, writes)) {
         result.unwrap();
     }
 }
