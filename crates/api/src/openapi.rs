@@ -180,7 +180,7 @@ mod tests {
             );
             for (status, response) in responses {
                 assert!(response["description"].is_string(), "{at}: {status}");
-                let refusal = !status.starts_with('2');
+                let refusal = status.starts_with(['4', '5']);
                 let described = &response["content"][PROBLEM_JSON]["schema"]["$ref"];
                 assert_eq!(
                     refusal,

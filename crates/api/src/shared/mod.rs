@@ -16,7 +16,7 @@ use dui_client::{Code, Entry, EntryList, Problem, Written};
 use dui_node::core::EntryKey;
 use dui_node::{SharedWrite, WriteFailure, WriteResult};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::App;
 use crate::ask::ask;
@@ -48,6 +48,7 @@ type Answer = Result<Response, Refusal>;
         (status = 200, description = "The entry, or its value",
             headers(("etag" = String, description = "The version in quotes")),
             content((Entry = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 304, description = "`If-None-Match` names this version"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "`bad_key`, `bad_parameter`"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`unknown_key`"),
         Always,
@@ -142,6 +143,17 @@ pub(crate) struct ListQuery {
     key: Option<String>,
 }
 
+/// What a listing answers.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is the schema of two answers")]
+enum PageOrEntry {
+    /// Without `key`.
+    Page(EntryList),
+    /// With `key`.
+    Entry(Entry),
+}
+
 /// Entries by key, a page at a time; or one of them, with `key`.
 ///
 /// What is written meanwhile may be on a later page or not; what stays as it
@@ -149,7 +161,10 @@ pub(crate) struct ListQuery {
 #[utoipa::path(
     get, path = "/v1/shared", tag = "shared", params(ListQuery),
     responses(
-        (status = 200, body = EntryList, description = "A page; with `key` the entry"),
+        (status = 200, description = "A page; with `key` the entry, or its value",
+            headers(("etag" = String, description = "With `key`: the version in quotes")),
+            content((PageOrEntry = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 304, description = "With `key`: `If-None-Match` names its version"),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "`bad_parameter`, `bad_cursor`, `bad_key`"),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`unknown_key`"),
         Always,
