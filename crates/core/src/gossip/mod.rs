@@ -35,9 +35,13 @@ const KEPT_BYTES_MAX: usize = 8 << 20;
 /// More rumors than this within [`STORM_SPAN`] are a storm.
 const STORM_RUMORS: usize = 8;
 const STORM_SPAN: Duration = Duration::from_millis(100);
-/// A pull that was not answered is repeated so often. Until then what was lost
-/// is missing here alone, and to wait for the next to name it costs ever more.
+/// A pull that was not answered is repeated so often, by turns to all who have
+/// named it: one of them may be reached by a stream alone, or stuck. Until then
+/// what was lost is missing here alone, and to wait for the next to name it
+/// costs ever more.
 const PULLS_AGAIN: u32 = 4;
+/// More than so many to turn to are of no use.
+const NAMERS_MAX: usize = 6;
 /// One by stream is given up after this; another may be asked then.
 const PULL_BY_STREAM: Duration = Duration::from_millis(500);
 const PULLS_MAX: usize = 4_096;
@@ -77,6 +81,8 @@ pub(crate) enum What {
 #[derive(Debug)]
 struct Pull {
     of: NodeId,
+    /// Whom else to ask, the next one first.
+    others: VecDeque<NodeId>,
     wait: Duration,
     again_at: Mono,
     left: u32,
@@ -217,12 +223,19 @@ impl Gossip {
         of: NodeId,
         wait: Option<Duration>,
     ) -> bool {
-        let full = self.pulls.len() >= PULLS_MAX;
-        if full || self.pulls.contains_key(&id) || self.knows(id) {
+        if let Some(pull) = self.pulls.get_mut(&id) {
+            let known = pull.of == of || pull.others.contains(&of);
+            if !known && pull.others.len() < NAMERS_MAX {
+                pull.others.push_back(of);
+            }
+            return false;
+        }
+        if self.pulls.len() >= PULLS_MAX || self.knows(id) {
             return false;
         }
         let pull = Pull {
             of,
+            others: VecDeque::new(),
             wait: wait.unwrap_or(PULL_BY_STREAM),
             again_at: now,
             left: wait.map_or(0, |_| PULLS_AGAIN),
@@ -371,6 +384,9 @@ impl Gossip {
             // Whoever names it next is asked anew.
             if pull.left > 0 {
                 pull.left -= 1;
+                if let Some(next) = pull.others.pop_front() {
+                    pull.others.push_back(std::mem::replace(&mut pull.of, next));
+                }
                 deliver(deliveries, pull.of, id, What::Pull);
                 self.await_pull(now, id, pull);
             }
@@ -438,7 +454,6 @@ mod tests {
     fn a_pull_that_got_lost_is_repeated_and_in_the_end_left_to_whoever_names_it_next() {
         let mut gossip = gossip();
         assert!(gossip.wants(Mono::ZERO, rumor(), BO, Some(WAIT)));
-        assert!(!gossip.wants(Mono::ZERO, rumor(), NodeId(4), Some(WAIT)));
         let mut asked = 0;
         while let Some((at, _)) = gossip.deadline() {
             for delivery in gossip.on_time(at, &[]) {
@@ -448,6 +463,21 @@ mod tests {
         }
         assert_eq!(asked, PULLS_AGAIN);
         assert!(gossip.wants(Mono::from_secs(1), rumor(), NodeId(4), Some(WAIT)));
+    }
+
+    #[test]
+    fn a_pull_is_repeated_by_turns_to_all_who_have_named_it() {
+        let mut gossip = gossip();
+        assert!(gossip.wants(Mono::ZERO, rumor(), BO, Some(WAIT)));
+        for other in [NodeId(4), BO, NodeId(5), NodeId(4)] {
+            assert!(!gossip.wants(Mono::ZERO, rumor(), other, Some(WAIT)));
+        }
+        let mut asked = Vec::new();
+        while let Some((at, _)) = gossip.deadline() {
+            let deliveries = gossip.on_time(at, &[]);
+            asked.extend(deliveries.into_iter().map(|delivery| delivery.to));
+        }
+        assert_eq!(asked, [NodeId(4), NodeId(5), BO, NodeId(4)]);
     }
 
     #[test]

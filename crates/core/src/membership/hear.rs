@@ -89,6 +89,7 @@ impl Membership {
             MemberState::Alive => {
                 let doubt =
                     suspicion::Suspicion::new(now.mono, by, live, self.interval, &self.tuning);
+                let doubt = if by == self.me { doubt.asking() } else { doubt };
                 self.table
                     .set_state(now, subject.id, subject.incarnation, MemberState::Suspect);
                 if let Some(entry) = self.table.get_mut(subject.id) {

@@ -84,6 +84,7 @@ pub(crate) enum Act {
         to: SocketAddr,
         seq: u32,
         target: NodeId,
+        accused: Option<MemberRecord>,
     },
     /// Pass an ack on to who asked for the relay.
     AckFor { asker: NodeId, seq: u32 },

@@ -18,11 +18,19 @@ use crate::wire::{MemberRecord, Subject, Verdict};
 impl Membership {
     /// A member acked, itself or through a relay that we had asked. `from`:
     /// the id that the ack was authenticated under.
-    pub(crate) fn hear_ack(&mut self, now: Now, seq: u32, from: NodeId, by_packet: bool) {
+    pub(crate) fn hear_ack(
+        &mut self,
+        now: Now,
+        seq: u32,
+        from: NodeId,
+        by_packet: bool,
+        rng: &mut ChaCha12Rng,
+    ) {
         let Some(probe) = self.probes.get_mut(seq) else {
             // It refutes by itself; that its link is slow, only this tells.
             if let Some(probe) = self.probes.too_late(seq, from) {
                 self.measure(now, from, &probe, by_packet);
+                self.looked(now, from, true);
             }
             return;
         };
@@ -43,7 +51,14 @@ impl Membership {
         }
         self.streams_lost.remove(&from);
         match probe.reason {
-            Reason::Round(_) => self.awareness.better(),
+            Reason::Round(subject) => {
+                self.awareness.better();
+                self.looked(now, subject.id, true);
+                // A relay does not bring the refutation along.
+                if relayed && self.doubts_alone(subject.id) {
+                    self.look_at(now, subject.id, rng);
+                }
+            }
             Reason::Confirm(subject) => self.own_verdict(subject, Verdict::Answered),
             Reason::ConfirmFor { asker, seq, .. } => self.report(asker, seq, Verdict::Answered),
             Reason::Relay { asker, seq, .. } => self.acts.push_back(Act::AckFor { asker, seq }),
@@ -192,11 +207,17 @@ impl Membership {
         rng: &mut ChaCha12Rng,
     ) {
         let seq = rng.next_u32();
-        let entry = reason.target().and_then(|target| self.table.get(target));
-        let unit = self.awareness.scale(probe::unit(
-            self.tuning.probe_unit,
-            entry.and_then(super::Entry::rtt),
-        ));
+        let target = reason.target();
+        let rtt = target
+            .and_then(|target| self.table.get(target))
+            .and_then(super::Entry::rtt);
+        let unit = probe::unit(self.tuning.probe_unit, rtt);
+        // Whom we accuse alone we ask without rest: that accuses nobody.
+        let unit = if target.is_some_and(|target| self.doubts_alone(target)) {
+            unit
+        } else {
+            self.awareness.scale(unit)
+        };
         if self.leaving || !self.probes.start(now.mono, seq, reason, address, unit) {
             return;
         }
@@ -206,13 +227,7 @@ impl Membership {
     fn ping(&mut self, seq: u32, reason: Reason, to: SocketAddr, again: bool) {
         self.probes_sent += 1;
         let target = reason.target();
-        let accused = target
-            .and_then(|target| self.table.get(target))
-            .filter(|entry| entry.state == MemberState::Suspect)
-            .map(|entry| MemberRecord {
-                info: entry.info.clone(),
-                state: entry.state,
-            });
+        let accused = target.and_then(|target| self.accused(target));
         self.acts.push_back(Act::Ping {
             to,
             seq,
@@ -220,6 +235,16 @@ impl Membership {
             target,
             accused,
         });
+    }
+
+    /// What a suspect is to be told when it is pinged.
+    fn accused(&self, target: NodeId) -> Option<MemberRecord> {
+        let entry = self.table.get(target)?;
+        let state = entry.state;
+        (state == MemberState::Suspect).then(|| MemberRecord {
+            info: entry.info.clone(),
+            state,
+        })
     }
 
     pub(super) fn round(&mut self, now: Now, round_ms: u64, rng: &mut ChaCha12Rng) {
@@ -289,6 +314,7 @@ impl Membership {
             to: address,
             seq,
             target,
+            accused: self.accused(target),
         });
     }
 
@@ -302,7 +328,7 @@ impl Membership {
             Reason::Round(subject) => {
                 self.probes_failed += 1;
                 // Relays that live say so. If none did, the silence is rather ours.
-                if nacks == 0 {
+                if nacks == 0 && !self.doubts_alone(subject.id) {
                     self.awareness.worse();
                 }
                 let fact = Fact::ProbeTimeout {
@@ -311,7 +337,13 @@ impl Membership {
                     nacks: u8::try_from(nacks).unwrap_or(u8::MAX),
                 };
                 self.table.note(now, subject.id, fact);
+                self.looked(now, subject.id, false);
                 self.accuse(now, subject);
+                // Its answer to an accusation is its refutation: where little
+                // reaches us, we would hardly hear it otherwise.
+                if self.doubts_alone(subject.id) {
+                    self.look_at(now, subject.id, rng);
+                }
             }
             Reason::Confirm(subject) => {
                 let lost = self.streams_lost.contains_key(&subject.id);
@@ -355,6 +387,22 @@ impl Membership {
         if self.hear_suspect(now, subject, self.me) == super::Heard::News {
             self.acts.push_back(Act::Accuse(vec![subject]));
         }
+    }
+
+    /// Whom we doubt alone has answered, or once more not.
+    fn looked(&mut self, now: Now, id: NodeId, answered: bool) {
+        if self.doubts_alone(id)
+            && let Some(entry) = self.table.get_mut(id)
+            && let Some(doubt) = &mut entry.suspicion
+        {
+            doubt.looked(now.mono, answered);
+        }
+    }
+
+    /// Whether we, and nobody else, think that this one is silent.
+    fn doubts_alone(&self, id: NodeId) -> bool {
+        let doubt = self.table.get(id).and_then(|it| it.suspicion.as_ref());
+        doubt.is_some_and(|doubt| doubt.is_of(self.me))
     }
 
     /// Begins to make sure of a crash.

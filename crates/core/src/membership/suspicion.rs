@@ -3,6 +3,10 @@
 //! Each independent accuser shortens the wait, logarithmically, from
 //! `max` toward `min`. One voice may be a bad link; four are evidence.
 //!
+//! Whoever is alone with its doubt may be the one that hears nothing. It asks
+//! the suspect again and again: each answer, if only by a relay, starts the
+//! wait over, and unless enough were missing the wait is twice as long.
+//!
 //! Source: Lifeguard (Dadgar et al., arXiv:1707.00788), section IV-B.
 
 use std::collections::BTreeSet;
@@ -12,6 +16,9 @@ use crate::clock::Mono;
 use crate::id::NodeId;
 use crate::tuning::Tuning;
 
+/// So often the only accuser asks in vain.
+const LOOKS: u32 = 8;
+
 /// A doubt about one member in one incarnation.
 #[derive(Debug)]
 pub(crate) struct Suspicion {
@@ -20,6 +27,9 @@ pub(crate) struct Suspicion {
     max: Duration,
     wanted: usize,
     accusers: BTreeSet<NodeId>,
+    /// How often this node, which voiced it, has asked in vain since the last
+    /// answer; `None`: somebody else has.
+    in_vain: Option<u32>,
 }
 
 impl Suspicion {
@@ -38,12 +48,37 @@ impl Suspicion {
             max: min * tuning.suspicion_max_times,
             wanted: tuning.accusers.min(members.saturating_sub(2)),
             accusers: BTreeSet::from([accuser]),
+            in_vain: None,
+        }
+    }
+
+    /// This node voiced it, and goes on asking.
+    pub(crate) fn asking(mut self) -> Self {
+        self.in_vain = Some(0);
+        self
+    }
+
+    /// The suspect was asked again.
+    pub(crate) fn looked(&mut self, now: Mono, answered: bool) {
+        let Some(in_vain) = &mut self.in_vain else {
+            return;
+        };
+        if answered {
+            *in_vain = 0;
+            self.started = now;
+        } else {
+            *in_vain += 1;
         }
     }
 
     /// Takes note of an accuser; `true` if it is one more and it counts.
     pub(crate) fn accuse(&mut self, accuser: NodeId) -> bool {
         self.accusers.len() <= self.wanted && self.accusers.insert(accuser)
+    }
+
+    /// Whether nobody else has voiced it.
+    pub(crate) fn is_of(&self, accuser: NodeId) -> bool {
+        self.accusers.len() == 1 && self.accusers.contains(&accuser)
     }
 
     /// When the doubt becomes certainty, unless it is refuted.
@@ -62,6 +97,9 @@ impl Suspicion {
             return self.min;
         }
         let confirmed = (self.accusers.len() - 1).min(self.wanted);
+        if confirmed == 0 && self.in_vain.is_some_and(|looks| looks < LOOKS) {
+            return self.max * 2;
+        }
         let progress = ((confirmed + 1) as f64).ln() / ((self.wanted + 1) as f64).ln();
         let wait = self.max - (self.max - self.min).mul_f64(progress.min(1.0));
         assert!(
@@ -108,6 +146,21 @@ mod tests {
         assert_eq!(waits[3], FLOOR);
         assert!(waits.is_sorted_by(|a, b| a > b), "{waits:?}");
         assert!(!doubt.accuse(NodeId(5)), "a fifth voice adds nothing");
+    }
+
+    #[test]
+    fn the_only_accuser_waits_for_as_many_silences_as_it_takes_or_twice_as_long() {
+        let mut doubt = doubt(100).asking();
+        assert_eq!(doubt.deadline(), FLOOR * 4);
+        for _ in 0..LOOKS {
+            doubt.looked(Mono::ZERO, false);
+        }
+        assert_eq!(doubt.deadline(), FLOOR * 2);
+        doubt.looked(Mono::from_secs(5), true);
+        assert_eq!(doubt.deadline(), Mono::from_secs(5) + FLOOR * 4);
+        // Who has company need not be sure of itself.
+        assert!(doubt.accuse(NodeId(2)));
+        assert!(doubt.deadline() < Mono::from_secs(5) + FLOOR * 2);
     }
 
     #[test]

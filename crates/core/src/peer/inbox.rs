@@ -14,7 +14,9 @@ use crate::bugs::Bug;
 use crate::clock::{Mono, Now};
 use crate::id::NodeId;
 use crate::seal::{Channel, OpenError, Opened, Standing, Stranger, Unproven, VERSION};
-use crate::wire::{Beacon, Body, DecodeError, Greeting, PACKET_BYTES_MAX, Packet, Purpose, Way};
+use crate::wire::{
+    Beacon, Body, DecodeError, Greeting, MemberRecord, PACKET_BYTES_MAX, Packet, Purpose, Way,
+};
 
 /// One ack in so many tells the time.
 const CLOCK_EVERY: u32 = 8;
@@ -176,11 +178,13 @@ impl Peer {
             }
             if let Some(seq) = packet.ack {
                 let by_packet = matches!(path, Path::Packet(_));
-                self.membership.hear_ack(now, seq, from, by_packet);
+                self.membership
+                    .hear_ack(now, seq, from, by_packet, &mut self.rng);
             } else if let Some(seq) = packet.ping
                 && path.address() != self.config.address
             {
-                self.answer_ping(now, path, from, seq, packet.brief);
+                let answer = self.answer_to_ping(now, seq, packet.brief);
+                self.send_both_ways(path, from, answer);
             }
             return self.drain_acts(now);
         }
@@ -218,7 +222,11 @@ impl Peer {
             self.compare_address(seen);
         }
         if let Some(seq) = packet.ping {
-            self.answer_ping(now, path, from, seq, packet.brief);
+            let mut answer = self.answer_to_ping(now, seq, packet.brief);
+            if self.is_wronged(&packet.members) {
+                answer.members = self.records(&[self.config.id]);
+            }
+            self.send_both_ways(path, from, answer);
         }
         if let Some(seq) = packet.ack {
             let by_packet = matches!(path, Path::Packet(_));
@@ -227,7 +235,8 @@ impl Peer {
                 self.answered_by_packet(from);
             }
             self.answered_by_stream(path, from);
-            self.membership.hear_ack(now, seq, from, by_packet);
+            self.membership
+                .hear_ack(now, seq, from, by_packet, &mut self.rng);
             self.close_probe_stream(path);
         }
         if let Some(seq) = packet.nack {
@@ -281,9 +290,9 @@ impl Peer {
         }
     }
 
-    /// Answers a probe. It may mean another who had this address before us:
-    /// the prober sees by the sender of the ack who is here now.
-    fn answer_ping(&mut self, now: Now, path: Path, from: NodeId, seq: u32, brief: bool) {
+    /// The answer to a probe. It may mean another who had this address before
+    /// us: the prober sees by the sender of the ack who is here now.
+    fn answer_to_ping(&self, now: Now, seq: u32, brief: bool) -> Packet {
         let mut answer = Packet::new(self.config.id);
         // Who is brief knows whom it asks; others want to know who answers.
         answer.brief = brief;
@@ -291,8 +300,16 @@ impl Peer {
         answer.digest = Some(self.digest(seq));
         // Clocks are compared now and then, at random.
         answer.clock = seq.is_multiple_of(CLOCK_EVERY).then_some(now.wall_ms);
-        // A ping that came by packet also asks whether an ack can.
-        self.send_both_ways(path, from, answer);
+        answer
+    }
+
+    /// Whether these doubt us in an incarnation that we have risen above.
+    fn is_wronged(&self, members: &[MemberRecord]) -> bool {
+        let myself = self.membership.myself();
+        members.iter().any(|record| {
+            let doubted = record.state == MemberState::Suspect;
+            doubted && record.info.id == myself.id && record.info.incarnation < myself.incarnation
+        })
     }
 
     /// They do not know our salt: show them that this packet is fresh. If

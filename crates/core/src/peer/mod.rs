@@ -533,7 +533,17 @@ impl Peer {
                 });
                 self.send_to(via, packet);
             }
-            Act::StreamPing { to, seq, target } => self.probe_by_stream(to, seq, target),
+            Act::StreamPing {
+                to,
+                seq,
+                target,
+                accused,
+            } => {
+                packet.ping = Some(seq);
+                packet.members.extend(accused);
+                packet.stream = Some(wire::Purpose::Probe);
+                self.open_stream(to, Some(target), packet);
+            }
             Act::AckFor { asker, seq } => {
                 packet.ack = Some(seq);
                 self.send_to(asker, packet);

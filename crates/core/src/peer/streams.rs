@@ -219,14 +219,6 @@ impl Peer {
         }
     }
 
-    /// Pings by a stream of its own: UDP may be blocked.
-    pub(super) fn probe_by_stream(&mut self, to: SocketAddr, seq: u32, target: NodeId) {
-        let mut packet = Packet::new(self.config.id);
-        packet.ping = Some(seq);
-        packet.stream = Some(Purpose::Probe);
-        self.open_stream(to, Some(target), packet);
-    }
-
     /// Asks for what is too large for a packet.
     pub(super) fn ask_by_stream(&mut self, from: NodeId, mut packet: Packet) {
         let Some(entry) = self.membership.table().get(from) else {
