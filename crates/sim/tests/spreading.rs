@@ -348,3 +348,22 @@ fn under_steady_writes_and_kills_nothing_acknowledged_is_lost() {
     let spent = town.world.traffic().packet_bytes - bytes.packet_bytes;
     assert!(spent / 10 < 1_000, "{spent} bytes");
 }
+
+/// With seed 2 the newcomer has the lowest id: it took every answer that says
+/// all there is for a question that crossed its own, and waited for good.
+#[test]
+fn a_newcomer_that_heard_a_few_rumors_gets_the_rest() {
+    for seed in 0..4 {
+        let mut town = Town::of(seed, ["ann", "bo"]);
+        let value = "x".repeat(1 << 20);
+        for n in 0..200 {
+            put(&mut town, &format!("large/{n:03}"), "ann", &value);
+            town.run(ms(17));
+        }
+        town.move_in("cy");
+        let all = town.until(secs(30), |town| {
+            equal(town, &["ann", "bo", "cy"]) && shared(town, "cy").entries == 200
+        });
+        assert!(all.is_some(), "seed {seed}: {:?}", shared(&town, "cy"));
+    }
+}

@@ -156,7 +156,8 @@ impl Peer {
         }
         self.hear_of(now, path, from, packet.large_entries, packet.offers);
         if !packet.entry_ranges.is_empty() {
-            self.compare(now, path, from, &packet.entry_ranges);
+            let opens = packet.given.is_none() && is_opening(&packet.entry_ranges);
+            self.compare(now, path, from, &packet.entry_ranges, opens);
         }
         if !packet.want_entries.is_empty() {
             let names = packet.want_entries.iter().copied().collect();
@@ -239,12 +240,12 @@ impl Peer {
     }
 
     /// Ranges arrived: what to give, what to want, what to look at closer.
-    fn compare(&mut self, now: Now, path: Path, from: NodeId, ranges: &[Range]) {
+    fn compare(&mut self, now: Now, path: Path, from: NodeId, ranges: &[Range], opens: bool) {
         let asked_by_us =
             matches!(path, Path::Stream(stream, _) if self.exchanges.open.contains_key(&stream));
         // By packet, or by what stands in for packets.
         let by_packet = !asked_by_us && !self.is_answering(path);
-        if by_packet && is_opening(ranges) {
+        if by_packet && opens {
             // Both began at once: the lower id's question is answered.
             if self.exchanges.begun(now.mono, from) == Some(true) && self.config.id < from {
                 return;
@@ -323,9 +324,11 @@ impl Peer {
             used += bytes;
             packet.entry_ranges.push(range);
         }
-        packet.given = self.is_answering(path).then_some(Given { next: None });
-        let says = packet.given.is_some() || !packet.entry_ranges.is_empty();
-        if says || !packet.offers.is_empty() {
+        let says = !packet.entry_ranges.is_empty() || !packet.offers.is_empty();
+        if says || self.is_answering(path) {
+            // By packet, too: all of one's own is said alike by who answers
+            // and by who begins.
+            packet.given = Some(Given { next: None });
             self.send(path, Some(to), packet);
         }
     }
@@ -539,7 +542,7 @@ impl Peer {
     }
 }
 
-/// Whether a peer begins to compare, and does not answer.
+/// Whether a peer begins to compare, unless it answers.
 fn is_opening(ranges: &[Range]) -> bool {
     let [Range { lo, hi, body }] = ranges else {
         return false;
