@@ -154,8 +154,8 @@ pub(crate) struct Membership {
     suspects: Vec<NodeId>,
     /// Random place of this node's probe within each round.
     phase: Duration,
-    /// Of the latest probe that was answered.
-    last_rtt: Duration,
+    /// Of the latest probe whose first ping was answered.
+    last_rtt: Option<Duration>,
     round_at: Mono,
     reap_at: Mono,
     quiet_until: Mono,
@@ -193,7 +193,7 @@ impl Membership {
             rival: None,
             suspects: Vec::new(),
             phase,
-            last_rtt: RTT_ASSUMED,
+            last_rtt: None,
             round_at: now.mono + phase,
             reap_at: now.mono + REAP_INTERVAL,
             quiet_until: Mono::ZERO,
@@ -255,8 +255,12 @@ impl Membership {
     /// A member answers within this, unless something got lost: by its round
     /// trip, or that of whoever answered last.
     pub(crate) fn answer_within(&self, id: NodeId) -> Duration {
-        let own = self.table.get(id).and_then(Entry::rtt);
-        let rtt = own.unwrap_or(self.last_rtt);
+        let entry = self.table.get(id);
+        let rtt = entry
+            .and_then(Entry::exact_rtt)
+            .or(self.last_rtt)
+            .or_else(|| entry?.rtt())
+            .unwrap_or(RTT_ASSUMED);
         (rtt * 2).clamp(ANSWER_MIN, ANSWER_MAX)
     }
 

@@ -78,12 +78,15 @@ impl Membership {
     }
 
     fn measure(&mut self, now: Now, from: NodeId, probe: &Probe, by_packet: bool) {
+        let exact = probe.again_at.is_none();
         // The stream of a second attempt was opened later than any ping.
-        let tells = by_packet || probe.again_at.is_none();
+        let tells = by_packet || exact;
         if let Some(entry) = self.table.get_mut(from).filter(|_| tells) {
-            let known = entry.rtt().is_some();
-            self.last_rtt = probe.round_trip(now.mono, known);
-            entry.measured(self.last_rtt);
+            let rtt = probe.round_trip(now.mono, entry.rtt());
+            entry.measured(rtt, exact);
+            if exact {
+                self.last_rtt = Some(rtt);
+            }
         }
     }
 
@@ -273,7 +276,7 @@ impl Membership {
         let (reason, address) = (probe.reason, probe.address);
         match (step, reason) {
             (Step::PingAgain, _) => {
-                probe.again_at.get_or_insert(now.mono);
+                probe.pinged_again(now.mono);
                 self.ping(seq, reason, address, true);
             }
             (Step::Indirect, Reason::Relay { asker, seq, .. }) => {

@@ -107,8 +107,8 @@ pub(crate) struct Probe {
     pub(crate) reason: Reason,
     pub(crate) address: SocketAddr,
     pub(crate) sent_at: Mono,
-    /// When the second ping went out.
-    pub(crate) again_at: Option<Mono>,
+    /// When the second ping went out, and the last.
+    pub(crate) again_at: Option<(Mono, Mono)>,
     /// Who was asked to try: an ack from them is the target's.
     pub(crate) relays: Vec<NodeId>,
     pub(crate) nacks: usize,
@@ -120,14 +120,29 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// What the round trip was, if an ack by packet comes now. After two pings nobody
-    /// knows which one it answers (Karn). Who is known takes the second, lest
-    /// a lost packet makes a quick link slow; of who is not, any guess is
-    /// better than none, and the longer one makes the next ping wait for its
-    /// ack: on a link slower than a unit, nothing else is ever measured.
-    pub(crate) fn round_trip(&self, now: Mono, known: bool) -> Duration {
-        let from = self.again_at.filter(|_| known).unwrap_or(self.sent_at);
-        now.saturating_sub(from)
+    /// What the round trip was, if an ack by packet comes now. After several
+    /// pings nobody knows which one it answers (Karn). Of who is known it
+    /// answers the last, if it comes about as long after that as acks do, else
+    /// the second, lest lost packets make a quick link slow; of who is not,
+    /// any guess is better than none, and the longest one makes the next ping
+    /// wait for its ack: on a link slower than a unit, nothing else is ever
+    /// measured.
+    pub(crate) fn round_trip(&self, now: Mono, known: Option<Duration>) -> Duration {
+        let (Some(rtt), Some((second, last))) = (known, self.again_at) else {
+            return now.saturating_sub(self.sent_at);
+        };
+        let after_last = now.saturating_sub(last);
+        if (rtt / 2..=rtt * 4).contains(&after_last) {
+            after_last
+        } else {
+            now.saturating_sub(second)
+        }
+    }
+
+    /// Another ping goes out.
+    pub(crate) fn pinged_again(&mut self, now: Mono) {
+        let second = self.again_at.map_or(now, |(second, _)| second);
+        self.again_at = Some((second, now));
     }
 
     fn advance(&mut self, now: Mono) {
@@ -321,5 +336,21 @@ mod tests {
         assert_eq!(unit(UNIT, Some(ms(1))), UNIT);
         assert_eq!(unit(UNIT, Some(ms(90))), ms(180));
         assert_eq!(unit(UNIT, Some(ms(9_000))), ms(400));
+    }
+
+    #[test]
+    fn an_ack_after_several_pings_measures_from_the_one_that_it_answers() {
+        let mut probes = Probes::default();
+        assert!(probes.start(ms(0), 7, round(), ADDRESS, UNIT));
+        let probe = probes.get_mut(7).expect("it is in flight");
+        for at in [100, 300, 400] {
+            probe.pinged_again(ms(at));
+        }
+        let known = |rtt| Some(Duration::from_millis(rtt));
+        for (rtt, at, is) in [(2, 401, 1), (2, 405, 5), (2, 450, 350), (240, 450, 350)] {
+            let is = Duration::from_millis(is);
+            assert_eq!(probe.round_trip(ms(at), known(rtt)), is, "{rtt} {at}");
+        }
+        assert_eq!(probe.round_trip(ms(401), None), Duration::from_millis(401));
     }
 }

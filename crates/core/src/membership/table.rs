@@ -29,6 +29,9 @@ use crate::wire::{MemberInfo, Subject, member_key, member_of_key};
 /// during no upgrade.
 const VERSIONS_SHARED: usize = 8;
 
+/// See [`Entry::exact_rtt`].
+const GUESSED: u32 = 1 << 31;
+
 /// One member.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -37,7 +40,8 @@ pub(crate) struct Entry {
     /// Present exactly while `state` is suspect.
     pub(crate) suspicion: Option<Box<Suspicion>>,
     story: Story,
-    /// Smoothed round trip in microseconds; 0: not measured yet.
+    /// Smoothed round trip in microseconds; 0: not measured yet. With
+    /// [`GUESSED`] it may be far too long: perhaps a later ping was answered.
     rtt_us: u32,
     /// Names the salt of ours that it has a window for; 0: none. What names
     /// mean is the parent's business.
@@ -80,15 +84,27 @@ impl Entry {
     }
 
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        (self.rtt_us > 0).then(|| Duration::from_micros(self.rtt_us.into()))
+        let us = self.rtt_us & !GUESSED;
+        (us > 0).then(|| Duration::from_micros(us.into()))
     }
 
-    /// Jacobson's estimator with gain 1/8 (RFC 6298).
-    pub(crate) fn measured(&mut self, sample: Duration) {
-        let smoothed = self.rtt().map_or(sample, |old| (old * 7 + sample) / 8);
-        self.rtt_us = u32::try_from(smoothed.as_micros())
-            .unwrap_or(u32::MAX)
-            .max(1);
+    fn is_guessed(&self) -> bool {
+        self.rtt_us & GUESSED != 0
+    }
+
+    /// The same, unless it may be far too long.
+    pub(crate) fn exact_rtt(&self) -> Option<Duration> {
+        self.rtt().filter(|_| !self.is_guessed())
+    }
+
+    /// Jacobson's estimator with gain 1/8 (RFC 6298). What is `exact` takes
+    /// the place of a guess.
+    pub(crate) fn measured(&mut self, sample: Duration, exact: bool) {
+        let held = self.rtt().filter(|_| !(exact && self.is_guessed()));
+        let guessed = !exact && (self.is_guessed() || held.is_none());
+        let smoothed = held.map_or(sample, |old| (old * 7 + sample) / 8);
+        let us = u32::try_from(smoothed.as_micros()).unwrap_or(u32::MAX);
+        self.rtt_us = us.clamp(1, !GUESSED) | if guessed { GUESSED } else { 0 };
     }
 
     pub(crate) fn snapshot(&self) -> Member {
@@ -479,5 +495,18 @@ mod tests {
         assert_eq!(table.by_prefix(half(bo)), Some(NodeId(bo)));
         assert_eq!(table.by_prefix(NodeId(0xc << 64)), None);
         assert_eq!(with(&[ann, bo, twin]).by_prefix(half(bo)), None);
+    }
+
+    #[test]
+    fn an_exact_round_trip_takes_the_place_of_a_guess() {
+        let mut table = with(&[1]);
+        let entry = table.get_mut(NodeId(1)).expect("it is there");
+        let ms = Duration::from_millis;
+        entry.measured(ms(301), false);
+        assert_eq!((entry.rtt(), entry.exact_rtt()), (Some(ms(301)), None));
+        entry.measured(ms(1), true);
+        assert_eq!(entry.exact_rtt(), Some(ms(1)));
+        entry.measured(ms(9), false);
+        assert_eq!(entry.exact_rtt(), Some(ms(2)));
     }
 }
