@@ -103,7 +103,17 @@ fn a_case_is_shrunk_to_what_it_takes_and_its_line_repeats_it() {
     assert_eq!(again.rule, broken.rule);
     let (before, after) = (case.plan(), smaller.plan());
     assert!(after.nodes <= before.nodes && after.faults.len() < before.faults.len());
-    assert!(after.faults.len() <= 4, "{smaller}");
+    assert!(after.faults.len() * 2 < before.faults.len(), "{smaller}");
+    let numbers: Vec<usize> = after.faults.iter().map(|(number, ..)| *number).collect();
+    for number in &numbers {
+        let others = numbers.iter().copied().filter(|other| other != number);
+        let without = Case {
+            only: Some(others.collect()),
+            ..smaller.clone()
+        };
+        let rule = without.play().err().map(|broken| broken.rule);
+        assert_ne!(rule, Some(again.rule), "{smaller} needs no fault {number}");
+    }
     assert_eq!(smaller.play().err(), Some(again));
     let line = smaller.to_string();
     assert!(

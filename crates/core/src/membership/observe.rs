@@ -255,6 +255,12 @@ impl Membership {
         let phase_ms = self.phase.as_millis() as u64;
         let into_round = (round_ms + interval_ms - phase_ms % interval_ms) % interval_ms;
         self.round_at = now.mono + std::time::Duration::from_millis(interval_ms - into_round);
+        // Whatever ended the last look: a move, a sleep.
+        for id in self.suspects.clone() {
+            if self.doubts_alone(id) {
+                self.look_at(now, id, rng);
+            }
+        }
         let live = self.table.live();
         let Ok(mine) = live.binary_search(&self.me) else {
             return;

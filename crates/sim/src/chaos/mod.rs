@@ -22,7 +22,7 @@ pub use stage::{Played, Stage};
 use crate::check::Violation;
 
 /// What decides about a run, besides the code.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Case {
     /// Decides everything else.
     pub seed: u64,

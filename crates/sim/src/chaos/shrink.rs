@@ -16,10 +16,15 @@ pub fn shrink(case: &Case, broken: Violation) -> (Case, Violation) {
         broken,
         tries: 0,
     };
-    search.drop_nodes();
-    search.drop_faults();
-    search.drop_nodes();
-    (search.case, search.broken)
+    // With fewer nodes other faults may be left out, and the other way round.
+    loop {
+        let before = search.case.clone();
+        search.drop_nodes();
+        search.drop_faults();
+        if search.case == before {
+            return (search.case, search.broken);
+        }
+    }
 }
 
 struct Search {
