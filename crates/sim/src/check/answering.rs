@@ -1,7 +1,8 @@
 //! Answering: a member that runs and can be reached by everybody is failed by nobody, and superseded by nobody where it lives.
 //!
 //! A doubt that began before is over by then: the suspect is told within a
-//! probe or two, and no suspicion lasts longer than twice its floor.
+//! probe or two, and who doubts alone, which may last longer, asks it again in
+//! every round.
 
 use std::time::Duration;
 
