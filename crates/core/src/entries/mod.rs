@@ -1,10 +1,14 @@
-//! Entries: the shared data that a node holds, in two orders.
+//! Entries: the shared data that a node holds, and the order of its keys.
 //!
-//! By key, for whoever reads and lists; by name (a hash of key and version),
-//! with fingerprints, for whoever compares. A delete leaves a tombstone, an
-//! expiry a stub: both count in fingerprints like the write that they stand
-//! for, and are dropped when nobody can bring an older write back any more.
-//! What is older than that is not taken in again.
+//! Entries lie by name (a hash of the key, then one of the version), with
+//! fingerprints for whoever compares; reading or writing one looks there, too,
+//! for hashes that lie side by side are found far sooner than texts that each
+//! lie elsewhere. The keys in their own order are for whoever lists: a write
+//! of a key that is held leaves them alone.
+//!
+//! A delete leaves a tombstone, an expiry a stub: both count in fingerprints
+//! like the write that they stand for, and are dropped when nobody can bring
+//! an older write back any more. What is older than that is not taken in again.
 //!
 //! Nobody writes when a ttl runs out: every node judges it by the hybrid
 //! clock, which all of them read nearly alike.
@@ -18,22 +22,22 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 
-use crate::entry::{ByKey, Entry, Kind};
-use crate::reconcile::{Key, Tree};
+use crate::entry::{Entry, Kind, names_of};
+use crate::reconcile::{HIGHEST, Key, LOWEST, Tree};
 pub(crate) use clocks::Clocks;
 pub(crate) use contacts::Contacts;
 pub(crate) use exchange::{Ask, Exchange};
 pub(crate) use writes::{Durable, Taken, WAITING_MAX, Writes};
 
-/// Memory that an entry takes besides its bytes: its places in both orders
-/// and the allocation's own. Measured, see `docs/protocol.md`.
+/// Memory that an entry takes besides its bytes and its key once more: its
+/// places in both orders and the allocations' own. Measured, see `docs/protocol.md`.
 const OVERHEAD_BYTES: u64 = 128;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Entries {
-    by_key: BTreeSet<ByKey>,
     by_name: Tree<Entry>,
+    keys: BTreeSet<Box<str>>,
     /// When something is due, ms of the hybrid clock: a value with a ttl
     /// expires, what has none goes for good.
     due: BTreeSet<(u64, Key)>,
@@ -64,8 +68,8 @@ impl Entries {
     /// None yet; tombstones will live so long.
     pub(crate) fn new(tombstone_life: Duration) -> Self {
         Self {
-            by_key: BTreeSet::new(),
             by_name: Tree::default(),
+            keys: BTreeSet::new(),
             due: BTreeSet::new(),
             live: 0,
             bytes: 0,
@@ -76,44 +80,43 @@ impl Entries {
     /// All of these at once, in whatever order they come: what a data
     /// directory held.
     pub(crate) fn load(&mut self, entries: Vec<Entry>) {
-        let all = entries.into_iter().chain(self.drain());
-        let mut all: Vec<ByKey> = all.map(ByKey).collect();
-        all.sort_unstable();
-        let mut kept: Vec<ByKey> = Vec::with_capacity(all.len());
+        let mut all: Vec<Entry> = entries.into_iter().chain(self.drain()).collect();
+        all.sort_unstable_by(|one, other| one.key_bytes().cmp(other.key_bytes()));
+        let mut kept: Vec<Entry> = Vec::with_capacity(all.len());
         for next in all {
             match kept.last_mut() {
-                Some(last) if *last == next => {
-                    if next.0.beats(&last.0) {
+                Some(last) if last.key_bytes() == next.key_bytes() => {
+                    if next.beats(last) {
                         *last = next;
                     }
                 }
                 _ => kept.push(next),
             }
         }
+        self.keys = kept.iter().map(|entry| entry.key().into()).collect();
         let mut named: Vec<(Key, Entry)> = Vec::with_capacity(kept.len());
-        for ByKey(entry) in &kept {
+        for entry in kept {
             let name = entry.name();
-            self.count_in(entry, &name);
-            named.push((name, entry.clone()));
+            self.count_in(&entry, &name);
+            named.push((name, entry));
         }
         named.sort_unstable_by_key(|(name, _)| *name);
         named.dedup_by_key(|(name, _)| *name);
         self.by_name = Tree::from_sorted(named);
-        self.by_key = kept.into_iter().collect();
     }
 
     /// Drops everything, and gives it away.
     pub(crate) fn drain(&mut self) -> Vec<Entry> {
-        let empty = Self::new(Duration::from_millis(self.life_ms));
-        let Self { by_key, .. } = std::mem::replace(self, empty);
-        by_key.into_iter().map(|ByKey(entry)| entry).collect()
+        let all = self.all().cloned().collect();
+        *self = Self::new(Duration::from_millis(self.life_ms));
+        all
     }
 
     // --- getters ---
 
     /// What is held of a key, tombstones included.
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
-        self.by_key.get(key.as_bytes()).map(|ByKey(entry)| entry)
+        self.find(key.as_bytes()).map(|(_, entry)| entry)
     }
 
     /// The write of this name.
@@ -128,10 +131,8 @@ impl Entries {
 
     /// Whose timestamp is beyond this; reads all.
     pub(crate) fn ahead_of(&self, ms: u64) -> Vec<Entry> {
-        let all = self.by_key.iter().map(|ByKey(entry)| entry);
-        all.filter(|entry| entry.version().timestamp.ms() > ms)
-            .cloned()
-            .collect()
+        let ahead = |entry: &&Entry| entry.version().timestamp.ms() > ms;
+        self.all().filter(ahead).cloned().collect()
     }
 
     /// Entries with a value at this time whose key begins with `prefix` and
@@ -144,13 +145,13 @@ impl Entries {
         limit: usize,
     ) -> Vec<Entry> {
         let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after.as_bytes()),
-            _ => Bound::Included(prefix.as_bytes()),
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
         };
-        self.by_key
-            .range::<[u8], _>((start, Bound::Unbounded))
-            .map(|ByKey(entry)| entry)
-            .take_while(|entry| entry.key_bytes().starts_with(prefix.as_bytes()))
+        self.keys
+            .range::<str, _>((start, Bound::Unbounded))
+            .take_while(|key| key.starts_with(prefix))
+            .filter_map(|key| self.get(key))
             .filter(|entry| entry.is_live(at_ms))
             .take(limit)
             .cloned()
@@ -159,13 +160,10 @@ impl Entries {
 
     /// Everything whose key comes after `after`, by key.
     pub(crate) fn contents(&self, after: Option<&str>, limit: usize) -> Vec<Entry> {
-        let after = after.map(str::as_bytes);
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = self.by_key.range::<[u8], _>((start, Bound::Unbounded));
-        range
-            .take(limit)
-            .map(|ByKey(entry)| entry.clone())
-            .collect()
+        let range = self.keys.range::<str, _>((start, Bound::Unbounded));
+        let entries = range.filter_map(|key| self.get(key));
+        entries.take(limit).cloned().collect()
     }
 
     /// With a value; what expired just now may still be counted.
@@ -175,7 +173,7 @@ impl Entries {
 
     /// Everything, tombstones and stubs included.
     pub(crate) fn len(&self) -> usize {
-        self.by_key.len()
+        self.by_name.len()
     }
 
     /// Memory in use.
@@ -206,24 +204,29 @@ impl Entries {
         } else {
             entry.clone()
         };
-        // Nearly always it is newer: looking first would search twice.
-        match self.by_key.replace(ByKey(now.clone())) {
-            Some(ByKey(before)) if !entry.beats(&before) => {
-                self.by_key.replace(ByKey(before));
-                Merged::Old
-            }
-            before => {
-                let before = before.map(|ByKey(before)| before);
-                self.rename(before.as_ref(), &now);
-                Merged::News { now, before }
-            }
+        let held = self.find(now.key_bytes());
+        if held.is_some_and(|(_, held)| !entry.beats(held)) {
+            return Merged::Old;
         }
+        let before = self.put_in_place(now.clone());
+        Merged::News { now, before }
     }
 
     /// An entry takes the place of what is held of its key, whatever that is.
-    pub(crate) fn put_in_place(&mut self, entry: Entry) {
-        let before = self.by_key.replace(ByKey(entry.clone()));
-        self.rename(before.as_ref().map(|ByKey(before)| before), &entry);
+    pub(crate) fn put_in_place(&mut self, entry: Entry) -> Option<Entry> {
+        let held = self.find(entry.key_bytes()).map(|(name, _)| *name);
+        let before = held.and_then(|name| {
+            let before = self.by_name.remove(&name)?;
+            self.count_out(&before, &name);
+            Some(before)
+        });
+        if before.is_none() {
+            self.keys.insert(entry.key().into());
+        }
+        let name = entry.name();
+        self.count_in(&entry, &name);
+        self.by_name.insert(name, entry);
+        before
     }
 
     /// What is due by this time, at most so much of it at once.
@@ -242,7 +245,7 @@ impl Entries {
                 self.put_in_place(stub.clone());
                 done.push_back(Due::Expired(stub));
             } else {
-                self.by_key.remove(entry.key_bytes());
+                self.keys.remove(entry.key());
                 self.by_name.remove(&name);
                 self.count_out(&entry, &name);
                 done.push_back(Due::Gone(entry));
@@ -253,16 +256,17 @@ impl Entries {
 
     // --- helpers ---
 
-    /// By name, an entry takes the place of the one before.
-    fn rename(&mut self, before: Option<&Entry>, entry: &Entry) {
-        if let Some(before) = before {
-            let name = before.name();
-            self.by_name.remove(&name);
-            self.count_out(before, &name);
-        }
-        let name = entry.name();
-        self.count_in(entry, &name);
-        self.by_name.insert(name, entry.clone());
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        let all = self.by_name.range(&LOWEST, &HIGHEST);
+        all.map(|(_, entry)| entry)
+    }
+
+    /// What is held of a key, and its name.
+    fn find(&self, key: &[u8]) -> Option<(&Key, &Entry)> {
+        let (first, last) = names_of(key);
+        // One, unless somebody has made two keys with the same hash.
+        let mut named = self.by_name.range(&first, &last);
+        named.find(|(_, entry)| entry.key_bytes() == key)
     }
 
     fn count_in(&mut self, entry: &Entry, name: &Key) {
@@ -305,7 +309,7 @@ impl Entries {
 
 /// Memory that an entry takes.
 pub(crate) fn footprint(entry: &Entry) -> u64 {
-    entry.as_bytes().len() as u64 + OVERHEAD_BYTES
+    (entry.as_bytes().len() + entry.key_bytes().len()) as u64 + OVERHEAD_BYTES
 }
 
 #[cfg(test)]

@@ -49,14 +49,15 @@ fn entry((key, ms, origin, left): Deed) -> Entry {
 }
 
 fn held(entries: &Entries) -> Vec<Entry> {
-    let all = entries.by_key.iter();
-    all.map(|ByKey(entry)| entry.clone()).collect()
+    let all = entries.keys.iter().filter_map(|key| entries.get(key));
+    all.cloned().collect()
 }
 
 /// Whatever is kept twice must agree.
 fn judge(entries: &Entries) {
     let all = held(entries);
     let names: Vec<Key> = all.iter().map(Entry::name).collect();
+    assert_eq!(all.len(), entries.keys.len());
     assert_eq!(entries.by_name.print(), Fingerprint::of(&names));
     for (entry, name) in all.iter().zip(&names) {
         assert_eq!(entries.by_name.get(name), Some(entry));

@@ -17,7 +17,6 @@
 
 mod write;
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +40,8 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 254;
 const LAYOUT: u8 = 1;
 /// Bytes before the key.
 const HEAD: usize = 37;
+/// Bytes of a name that depend on the key.
+const NAME_OF_KEY: usize = 16;
 
 /// What an entry is found by: 1 to 1,024 bytes of UTF-8, ordered by its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -70,6 +71,16 @@ pub enum Kind {
 /// One write of one key. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry(Arc<[u8]>);
+
+/// Between which names all writes of a key lie.
+pub(crate) fn names_of(key: &[u8]) -> (reconcile::Key, reconcile::Key) {
+    let hash = blake3::hash(key);
+    let within = |mut name: reconcile::Key| {
+        name[..NAME_OF_KEY].copy_from_slice(&hash.as_bytes()[..NAME_OF_KEY]);
+        name
+    };
+    (within(reconcile::LOWEST), within(reconcile::HIGHEST))
+}
 
 impl EntryKey {
     /// The key of these bytes.
@@ -280,13 +291,10 @@ impl Entry {
     /// that depend on the key and 8 that depend on the version, so that two
     /// writes of one key lie side by side. Part of the wire format.
     pub fn name(&self) -> reconcile::Key {
-        let mut name = [0; 24];
-        let (of_key, of_version) = name.split_at_mut(16);
-        let hash = blake3::hash(self.key_bytes());
-        of_key.copy_from_slice(&hash.as_bytes()[..16]);
+        let (mut name, _) = names_of(self.key_bytes());
         let version = self.0[2..].first_chunk::<24>();
         let version = version.expect("an entry has 37 bytes at least");
-        of_version.copy_from_slice(&reconcile::hash(version).to_be_bytes());
+        name[NAME_OF_KEY..].copy_from_slice(&reconcile::hash(version).to_be_bytes());
         name
     }
 
@@ -330,36 +338,6 @@ impl fmt::Debug for Entry {
             "{kind:?}({key:?}, {bytes} B, {} by {origin:?})",
             timestamp.0
         )
-    }
-}
-
-/// An entry in a set ordered by key.
-#[derive(Clone, Debug)]
-pub(crate) struct ByKey(pub(crate) Entry);
-
-impl Borrow<[u8]> for ByKey {
-    fn borrow(&self) -> &[u8] {
-        self.0.key_bytes()
-    }
-}
-
-impl PartialEq for ByKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key_bytes() == other.0.key_bytes()
-    }
-}
-
-impl Eq for ByKey {}
-
-impl PartialOrd for ByKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.key_bytes().cmp(other.0.key_bytes())
     }
 }
 
