@@ -13,6 +13,10 @@ use dui_sim::Trace;
 use dui_sim::chaos::{Case, Stage, Tally, shrink};
 use dui_sim::trials::{Minute, Outcome, Trial};
 
+/// As the node's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 usage: dui-sim chaos --seeds A..B [--nodes N] [--faults I,J,…] [--bug NAME] [--plan] [--trace] [--whole]
 

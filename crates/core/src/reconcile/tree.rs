@@ -110,7 +110,7 @@ impl<V> Tree<V> {
             match node {
                 Node::Inner(children) => node = &children[child_of(children, key)].node,
                 Node::Leaf(items) => {
-                    let place = items.binary_search_by(|(own, _)| own.cmp(key)).ok()?;
+                    let place = place_of(items, |(own, _)| own, key).ok()?;
                     return Some(&items[place].1);
                 }
             }
@@ -221,8 +221,43 @@ impl<V> Set for Tree<V> {
 
 /// Which child a key belongs to.
 fn child_of<V>(children: &[Child<V>], key: &Key) -> usize {
-    let after = children.partition_point(|child| child.lo <= *key);
-    after.saturating_sub(1)
+    match place_of(children, |child| &child.lo, key) {
+        Ok(place) => place,
+        Err(after) => after.saturating_sub(1),
+    }
+}
+
+/// Where a key is, or where it would have to be. Keys are hashes, so it is
+/// nearly where its share of the span says: what lies far from there in
+/// memory is not touched, as halving would do. Of keys that are none it is a
+/// walk along one node.
+fn place_of<T>(items: &[T], key_of: impl Fn(&T) -> &Key, key: &Key) -> Result<usize, usize> {
+    let head = |key: &Key| {
+        key.first_chunk()
+            .map_or(0, |head| u64::from_be_bytes(*head))
+    };
+    let (Some(first), Some(last)) = (items.first(), items.last()) else {
+        return Err(0);
+    };
+    let last_place = items.len() - 1;
+    let lowest = head(key_of(first));
+    // Without the lowest bits the product has room.
+    let span = head(key_of(last)).saturating_sub(lowest) >> 6;
+    let far = head(key).saturating_sub(lowest) >> 6;
+    let guess = far.saturating_mul(last_place as u64) / span.max(1);
+    let mut place = (guess as usize).min(last_place);
+    let order = |place: usize| key_of(&items[place]).cmp(key);
+    while place > 0 && order(place).is_gt() {
+        place -= 1;
+    }
+    while place < items.len() && order(place).is_lt() {
+        place += 1;
+    }
+    if place < items.len() && order(place).is_eq() {
+        Ok(place)
+    } else {
+        Err(place)
+    }
 }
 
 impl<V> Child<V> {
@@ -261,7 +296,7 @@ impl<V> Node<V> {
     /// What the key stood for, and a right half if there was no room.
     fn insert(&mut self, key: Key, value: V) -> (Option<V>, Option<Child<V>>) {
         let before = match self {
-            Node::Leaf(items) => match items.binary_search_by(|(own, _)| own.cmp(&key)) {
+            Node::Leaf(items) => match place_of(items, |(own, _)| own, &key) {
                 Ok(place) => Some(std::mem::replace(&mut items[place].1, value)),
                 Err(place) => {
                     if items.len() == items.capacity() {
@@ -294,7 +329,7 @@ impl<V> Node<V> {
     fn remove(&mut self, key: &Key) -> Option<V> {
         match self {
             Node::Leaf(items) => {
-                let place = items.binary_search_by(|(own, _)| own.cmp(key)).ok()?;
+                let place = place_of(items, |(own, _)| own, key).ok()?;
                 Some(items.remove(place).1)
             }
             Node::Inner(children) => {
@@ -440,6 +475,25 @@ mod tests {
                 judge(&tree, &model, &key(*n), &key(n.wrapping_add(77)));
                 prop_assert_eq!(tree.get(&key(*n)), model.get(&key(*n)));
             }
+        }
+    }
+
+    #[test]
+    fn keys_that_are_no_hashes_are_found_too() {
+        let late = |n: u64| {
+            let mut key = [7; 24];
+            key[16..].copy_from_slice(&n.to_be_bytes());
+            key
+        };
+        let mut tree = Tree::default();
+        let mut model = BTreeMap::new();
+        for n in (0..1_000).rev().chain(500..1_500) {
+            assert_eq!(tree.insert(late(n), n), model.insert(late(n), n));
+        }
+        judge(&tree, &model, &late(3), &late(1_400));
+        for n in 0..1_600 {
+            assert_eq!(tree.get(&late(n)), model.get(&late(n)));
+            assert_eq!(tree.get(&key(n)), None);
         }
     }
 
