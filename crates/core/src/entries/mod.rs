@@ -118,7 +118,8 @@ impl Entries {
 
     /// What is held of a key, tombstones included.
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
-        self.find(key.as_bytes()).map(|(_, entry)| entry)
+        let found = self.find(names_of(key.as_bytes()), key.as_bytes());
+        found.map(|(_, entry)| entry)
     }
 
     /// The write of this name.
@@ -206,29 +207,21 @@ impl Entries {
         } else {
             entry.clone()
         };
-        let held = self.find(now.key_bytes());
+        let within = names_of(now.key_bytes());
+        let held = self.find(within, now.key_bytes());
         if held.is_some_and(|(_, held)| !entry.beats(held)) {
             return Merged::Old;
         }
-        let before = self.put_in_place(now.clone());
+        let held = held.map(|(name, _)| *name);
+        let before = self.place(held, now.name_within(within.0), now.clone());
         Merged::News { now, before }
     }
 
     /// An entry takes the place of what is held of its key, whatever that is.
-    pub(crate) fn put_in_place(&mut self, entry: Entry) -> Option<Entry> {
-        let held = self.find(entry.key_bytes()).map(|(name, _)| *name);
-        let before = held.and_then(|name| {
-            let before = self.by_name.remove(&name)?;
-            self.count_out(&before, &name);
-            Some(before)
-        });
-        if before.is_none() {
-            self.keys.insert(entry.key().into());
-        }
-        let name = entry.name();
-        self.count_in(&entry, &name);
-        self.by_name.insert(name, entry);
-        before
+    pub(crate) fn put_in_place(&mut self, entry: Entry) {
+        let within = names_of(entry.key_bytes());
+        let held = self.find(within, entry.key_bytes()).map(|(name, _)| *name);
+        self.place(held, entry.name_within(within.0), entry);
     }
 
     /// What is due by this time, at most so much of it at once.
@@ -263,12 +256,27 @@ impl Entries {
         all.map(|(_, entry)| entry)
     }
 
-    /// What is held of a key, and its name.
-    fn find(&self, key: &[u8]) -> Option<(&Key, &Entry)> {
-        let (first, last) = names_of(key);
+    /// What is held of a key, and its name; `within`: the names of the key.
+    fn find(&self, (first, last): (Key, Key), key: &[u8]) -> Option<(&Key, &Entry)> {
         // One, unless somebody has made two keys with the same hash.
         let mut named = self.by_name.range(&first, &last);
         named.find(|(_, entry)| entry.key_bytes() == key)
+    }
+
+    /// An entry takes the place of the one that is held by another name.
+    fn place(&mut self, held: Option<Key>, name: Key, entry: Entry) -> Option<Entry> {
+        let before = match held {
+            Some(held) => {
+                let before = self.by_name.replace(&held, name, entry.clone());
+                before.inspect(|before| self.count_out(before, &held))
+            }
+            None => {
+                self.keys.insert(entry.key().into());
+                self.by_name.insert(name, entry.clone())
+            }
+        };
+        self.count_in(&entry, &name);
+        before
     }
 
     fn count_in(&mut self, entry: &Entry, name: &Key) {

@@ -291,7 +291,11 @@ impl Entry {
     /// that depend on the key and 8 that depend on the version, so that two
     /// writes of one key lie side by side. Part of the wire format.
     pub fn name(&self) -> reconcile::Key {
-        let (mut name, _) = names_of(self.key_bytes());
+        self.name_within(names_of(self.key_bytes()).0)
+    }
+
+    /// Its name, given another between [`names_of`] its key.
+    pub(crate) fn name_within(&self, mut name: reconcile::Key) -> reconcile::Key {
         let version = self.0[2..].first_chunk::<24>();
         let version = version.expect("an entry has 37 bytes at least");
         name[NAME_OF_KEY..].copy_from_slice(&reconcile::hash(version).to_be_bytes());

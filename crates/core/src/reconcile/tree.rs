@@ -40,6 +40,9 @@ struct Child<V> {
     node: Node<V>,
 }
 
+/// One key becomes another: both, and the fingerprints of each alone.
+type Change<'a> = (&'a Key, Key, Fingerprint, Fingerprint);
+
 impl<V> Default for Tree<V> {
     fn default() -> Self {
         Self {
@@ -156,6 +159,29 @@ impl<V> Tree<V> {
             self.root = Node::Inner(vec![left, right]);
         }
         before
+    }
+
+    /// An item takes the place of another; what that was, if it was there.
+    /// Nothing moves, if no other key lies between the two.
+    pub fn replace(&mut self, before: &Key, key: Key, value: V) -> Option<V> {
+        let change = (
+            before,
+            key,
+            Fingerprint::of([before]),
+            Fingerprint::of([&key]),
+        );
+        match self.root.replace(change, value) {
+            Ok(old) => {
+                self.print.part(change.2);
+                self.print.join(change.3);
+                Some(old)
+            }
+            Err(value) => {
+                let old = self.remove(before);
+                self.insert(key, value);
+                old
+            }
+        }
     }
 
     /// Takes an item away.
@@ -326,6 +352,37 @@ impl<V> Node<V> {
         (before, right.and_then(Child::of))
     }
 
+    /// What an item was before, or the new one back, where the place of the
+    /// one is not that of the other.
+    fn replace(&mut self, change: Change<'_>, value: V) -> Result<V, V> {
+        let (before, key, gone, come) = change;
+        match self {
+            Node::Leaf(items) => {
+                let Ok(place) = place_of(items, |(own, _)| own, before) else {
+                    return Err(value);
+                };
+                let after_others = place == 0 || items[place - 1].0 < key;
+                let before_others = items.get(place + 1).is_none_or(|(next, _)| key < *next);
+                if !after_others || !before_others {
+                    return Err(value);
+                }
+                let (_, old) = std::mem::replace(&mut items[place], (key, value));
+                Ok(old)
+            }
+            Node::Inner(children) => {
+                let place = child_of(children, before);
+                if child_of(children, &key) != place {
+                    return Err(value);
+                }
+                let child = &mut children[place];
+                let old = child.node.replace(change, value)?;
+                child.print.part(gone);
+                child.print.join(come);
+                Ok(old)
+            }
+        }
+    }
+
     fn remove(&mut self, key: &Key) -> Option<V> {
         match self {
             Node::Leaf(items) => {
@@ -462,7 +519,14 @@ mod tests {
             let half = steps.len() / 2;
             for (place, (n, dice)) in steps.iter().enumerate() {
                 let grows = if (place < half) == fall { *dice < 2 } else { *dice < 8 };
-                if grows {
+                if *dice % 3 == 0 && model.contains_key(&key(*n)) {
+                    // Near, as the next write of an entry, or far away.
+                    let mut to = if *dice < 5 { key(*n) } else { key(n + 1) };
+                    to[23] = to[23].wrapping_add(*dice);
+                    let old = model.remove(&key(*n));
+                    model.insert(to, *n);
+                    prop_assert_eq!(tree.replace(&key(*n), to, *n), old);
+                } else if grows {
                     prop_assert_eq!(tree.insert(key(*n), *n), model.insert(key(*n), *n));
                 } else {
                     prop_assert_eq!(tree.remove(&key(*n)), model.remove(&key(*n)));
