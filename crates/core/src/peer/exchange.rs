@@ -17,7 +17,7 @@ use crate::entry::{Entry, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::id::NodeId;
 use crate::reconcile::{self, Fingerprint, HIGHEST, KEYS_MAX, Key, LOWEST, RANGES_MAX, Range};
 use crate::reconcile::{RangeBody, Set};
-use crate::wire::{self, Contact, Given, Packet, Part, PartOf, Purpose, Span};
+use crate::wire::{self, Contact, Given, NAME_BYTES, Packet, Part, PartOf, Purpose, Span};
 
 /// Exchanges that this node has open.
 const EXCHANGES_MAX: usize = 8;
@@ -38,8 +38,6 @@ const UNSTORED_MAX: u64 = 16 << 20;
 /// A reconciliation that was opened is not opened again within this time.
 const OPEN_AGAIN: Duration = Duration::from_millis(800);
 const OPENED_MAX: usize = 256;
-/// Bytes that a name takes in a list.
-const NAME_BYTES: usize = 27;
 /// Bytes that a contact takes in a list.
 const CONTACT_BYTES: usize = 32;
 

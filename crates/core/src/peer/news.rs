@@ -16,14 +16,10 @@ use crate::entry::Entry;
 use crate::id::NodeId;
 use crate::membership::Heard;
 use crate::reconcile::Key;
-use crate::wire::{self, Body, EntryNews, ITEMS_MAX, Packet, Rumor};
+use crate::wire::{self, Body, EntryNews, ITEMS_MAX, NAME_BYTES, Packet, RUMOR_BYTES, Rumor};
 
 /// Writes wait so long for one another when one has just gone out.
 const BATCH: Duration = Duration::from_micros(500);
-/// Bytes of a rumor besides its entries.
-const RUMOR_BYTES: usize = 60;
-/// Bytes that a name takes in a list.
-const NAME_BYTES: usize = 27;
 /// Large rumors that are passed on once their entry is here.
 const LARGE_MAX: usize = 1_024;
 /// Names of entries that are not taken in because they are from the future.

@@ -146,9 +146,15 @@ impl Beacon {
 }
 
 impl Rumor {
-    /// Bytes it takes in a packet.
+    /// Bytes it takes in a packet; of entries at most, as [`entry_len`] says.
     pub fn encoded_len(&self) -> usize {
-        in_list(rumor(self).encoded_len())
+        match &self.body {
+            Body::Entries(news) => {
+                let entries: usize = news.entries.iter().map(entry_len).sum();
+                RUMOR_BYTES + entries + NAME_BYTES * news.large.len()
+            }
+            _ => in_list(rumor(self).encoded_len()),
+        }
     }
 }
 
@@ -158,6 +164,11 @@ impl MemberRecord {
         in_list(member_record(self).encoded_len())
     }
 }
+
+/// Bytes of a rumor of entries besides those, at most.
+pub const RUMOR_BYTES: usize = 60;
+/// Bytes that the name of an entry takes in a packet.
+pub const NAME_BYTES: usize = 27;
 
 /// Bytes a user event takes in a packet.
 pub fn event_len(item: &UserEvent) -> usize {

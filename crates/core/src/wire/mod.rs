@@ -22,7 +22,7 @@ use crate::types::{Role, UserEvent};
 
 pub(crate) use decode::valid_event_name;
 pub use decode::{DecodeError, decode_entry};
-pub use encode::{encode_entry, entry_len, event_len, range_len};
+pub use encode::{NAME_BYTES, RUMOR_BYTES, encode_entry, entry_len, event_len, range_len};
 pub use examine::{Examine, Examined, Way, Ways, Wishes};
 
 /// Largest packet in bytes, seal included: passes every path MTU from 1,280 up.
