@@ -15,6 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("dui-client", &[]),
     ("dui-node", &["dui-core"]),
     ("dui-sim", &["dui-core"]),
+    ("dui-consensus", &["dui-core"]),
     ("dui-api", &["dui-node", "dui-client"]),
     ("dui-cli", &["dui-api", "dui-node", "dui-client", "dui-sim"]),
     ("xtask", &[]),

@@ -1,4 +1,4 @@
-//! Purity: what the sans-IO core, and the simulator that drives it, must not touch.
+//! Purity: what the sans-IO cores, and the simulator that drives one, must not touch.
 //!
 //! Time, randomness and the network come in as arguments, so that a run can be
 //! repeated from its seed. One stray clock or one hash map whose order differs
