@@ -206,22 +206,30 @@ fn a_newcomer_at_a_reused_address_is_believed_once_packets_get_through() {
 #[test]
 fn a_detour_whose_stream_was_cut_is_left_once_packets_get_through() {
     for (seed, cut) in (0..10).flat_map(|seed| [8, 14, 20, 26].map(|cut| (seed, cut))) {
-        let mut town = Town::of(seed, ["ann", "bo", "cy"]);
-        let bo = town.id("bo");
-        town.block_udp("ann", "bo").block_udp("bo", "ann");
-        let taken = town.until(secs(60), |town| town.peer("ann").udp_blocked() == [bo]);
-        assert!(taken.is_some(), "seed {seed}");
-        // cy reaches both: nobody is doubted.
-        town.cut_one_way("ann", "bo").run(secs(cut));
-        let since = town.now();
-        town.heal().kill("cy");
-        let over = town.until(secs(40), |town| town.peer("ann").udp_blocked().is_empty());
-        assert!(over.is_some(), "seed {seed}, {cut} s");
-        let events = town.events("ann").iter();
-        let doubts = events.filter(|(at, event)| {
-            let doubted = matches!(event, Event::MemberSuspect(member) if member.id == bo);
-            *at >= since && doubted
-        });
-        assert_eq!(doubts.count(), 0, "seed {seed}, {cut} s");
+        for others_can_ask in [true, false] {
+            let case = format!("seed {seed}, {cut} s, others can ask: {others_can_ask}");
+            let mut town = Town::of(seed, ["ann", "bo", "cy"]);
+            let bo = town.id("bo");
+            town.block_udp("ann", "bo").block_udp("bo", "ann");
+            let taken = town.until(secs(60), |town| town.peer("ann").udp_blocked() == [bo]);
+            assert!(taken.is_some(), "{case}");
+            // cy reaches both: nobody is doubted.
+            town.cut_one_way("ann", "bo").run(secs(cut)).heal();
+            let (since, failed) = (town.now(), town.peer("ann").counters().probes_failed);
+            if !others_can_ask {
+                town.kill("cy");
+            }
+            let over = town.until(secs(40), |town| town.peer("ann").udp_blocked().is_empty());
+            assert!(over.is_some(), "{case}");
+            let doubts = town.events("ann").iter().filter(|(at, event)| {
+                let doubted = matches!(event, Event::MemberSuspect(member) if member.id == bo);
+                *at >= since && doubted
+            });
+            assert_eq!(doubts.count(), 0, "{case}");
+            if others_can_ask {
+                let again = town.peer("ann").counters().probes_failed;
+                assert_eq!((again, town.anybody_failed()), (failed, None), "{case}");
+            }
+        }
     }
 }
