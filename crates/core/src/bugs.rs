@@ -32,12 +32,14 @@ pub enum Bug {
     ToldTwice,
     /// Different digests start nothing.
     DeafDigest,
+    /// Leader news replace newer ones, too.
+    ForgetfulLeader,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(feature = "bugs")]
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 13] = [
         Bug::FlatRefutation,
         Bug::RunlessWindow,
         Bug::StaleSuspicion,
@@ -50,6 +52,7 @@ impl Bug {
         Bug::HastyWaking,
         Bug::ToldTwice,
         Bug::DeafDigest,
+        Bug::ForgetfulLeader,
     ];
 
     /// For people: `flat-refutation`, …
@@ -68,6 +71,7 @@ impl Bug {
             Bug::HastyWaking => "hasty-waking",
             Bug::ToldTwice => "told-twice",
             Bug::DeafDigest => "deaf-digest",
+            Bug::ForgetfulLeader => "forgetful-leader",
         }
     }
 }

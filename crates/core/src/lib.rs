@@ -43,9 +43,9 @@ pub use id::{ClusterName, Incarnation, MessageCounter, NameError, NodeId, NodeNa
 pub use keyring::{Key, KeyError, KeyFingerprint, Keyring};
 pub use peer::{
     Config, Counters, DiscoveryInfo, EXAMINATION_LASTS, EXAMINED_MAX, EndOfStream, Event,
-    ExamineAlso, Fatal, ForgetError, ForgetReason, Holdings, Input, Known, Member, MemberState,
-    Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role, SelfInfo, StreamId, Timer,
-    UserEvent, Why, WhyEntry,
+    ExamineAlso, Fatal, ForgetError, ForgetReason, Holdings, Input, Known, LeaderNews, Member,
+    MemberState, Output, Peer, ProviderInfo, PublishError, Record, Refusal, Role, SelfInfo,
+    StreamId, Timer, UserEvent, Why, WhyEntry,
 };
 pub use seal::Stranger;
 pub use tuning::Tuning;

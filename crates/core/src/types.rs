@@ -1,5 +1,6 @@
 //! What goes into a [`Peer`](crate::Peer) and what comes out of it.
 
+mod leader;
 mod refusal;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use crate::entry::{Change, Entry, Lost, SharedConfig, Ticket, Written};
 use crate::id::{ClusterName, Incarnation, MessageCounter, NodeId, NodeName, RunId};
 use crate::keyring::{KeyFingerprint, Keyring};
 use crate::seal::Stranger;
+pub use leader::{LeaderNews, VOTERS_MAX};
 pub use refusal::{Fatal, ForgetError, PublishError, Refusal};
 
 /// Whether a node votes. Managers vote and may lead; workers do all else.
@@ -479,6 +481,9 @@ pub enum Event {
         /// Limit in bytes.
         bytes_max: u64,
     },
+    /// What the managers have agreed on is this now: newer than what this node
+    /// was told before, at each of its starts from nothing on.
+    LeaderNews(LeaderNews),
     /// The node cannot go on under this id; stop with exit code 78.
     Fatal(Fatal),
 }

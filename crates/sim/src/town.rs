@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dui_core::{Event, Key, Keyring, Known, MemberState, Mono, NodeId, Now, Peer};
+use dui_core::{Event, Key, Keyring, Known, LeaderNews, MemberState, Mono, NodeId, Now, Peer};
 
 use crate::host::{Host, Pause, Place};
 use crate::network::Latency;
@@ -224,6 +224,12 @@ impl Town {
         told.unwrap_or_else(|| panic!("{name} does not run"))
     }
 
+    /// Tells a resident what the managers have agreed on.
+    pub fn tell_leader(&mut self, name: &str, news: LeaderNews) -> &mut Self {
+        self.with(name, |peer, now| peer.tell_leader(now, news));
+        self
+    }
+
     /// Takes a node out of its town, to be called by hand from now on, and
     /// what time it is there.
     pub fn take_out(&mut self, name: &str) -> (Peer, Now) {
@@ -278,6 +284,11 @@ impl Town {
     pub fn belief(&self, viewer: &str, member: &str) -> Option<MemberState> {
         let id = self.id(member);
         self.peer(viewer).member(id).map(|member| member.state)
+    }
+
+    /// What `viewer` believes the managers to have agreed on.
+    pub fn leader_news(&self, viewer: &str) -> Option<&LeaderNews> {
+        self.peer(viewer).leader_news()
     }
 
     /// What a resident was told in its present life.

@@ -97,6 +97,11 @@ fn views_that_stay_different_are_noticed() {
 }
 
 #[test]
+fn older_leader_news_that_replace_newer_ones_are_noticed() {
+    is_caught_by(Bug::ForgetfulLeader, &["leading"]);
+}
+
+#[test]
 fn a_case_is_shrunk_to_what_it_takes_and_its_line_repeats_it() {
     let (case, broken) = first(Bug::AdoptedLeaver, &["resurrection"]);
     let (smaller, again) = shrink(&case, broken.clone());

@@ -126,6 +126,7 @@ impl Peer {
             Path::Stream(..) | Path::Multicast(_) => None,
         };
         packet.clock = Some(now.wall_ms);
+        packet.leader = self.leader_news().cloned();
         let some = self
             .membership
             .sample(WELCOME_MEMBERS, &mut self.rng, |id| id == newcomer);

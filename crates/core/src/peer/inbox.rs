@@ -261,6 +261,7 @@ impl Peer {
         if let Some(purpose) = packet.stream {
             self.stream_spoken(path, from, purpose);
         }
+        self.hear_leader(now, path, from, &packet);
         self.reconcile(now, path, from, &packet);
         if packet.forgotten == Some(self.config.id) {
             self.hear_own_end(now);

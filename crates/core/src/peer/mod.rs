@@ -11,6 +11,7 @@ mod detour;
 mod examine;
 mod exchange;
 mod inbox;
+mod leading;
 mod leave;
 mod limits;
 mod news;
@@ -42,6 +43,7 @@ use address::Whereabouts;
 use detour::Detours;
 use examine::Examinations;
 use exchange::Exchanges;
+use leading::Leading;
 use leave::Leaving;
 use limits::{Politeness, Refusals, SourceLimits};
 use news::Sharing;
@@ -78,6 +80,7 @@ pub struct Peer {
     contacts: Contacts,
     clocks: Clocks,
     sharing: Sharing,
+    leading: Leading,
     discovery: Discovery,
     sync: Sync,
     streams: Streams,
@@ -153,6 +156,7 @@ impl Peer {
             ),
             clocks: Clocks::default(),
             sharing: Sharing::default(),
+            leading: Leading::default(),
             discovery,
             sync: Sync::new(),
             streams: Streams::default(),
@@ -641,13 +645,14 @@ impl Peer {
         self.outputs.push_back(Output::Event(event));
     }
 
-    /// What probes and acks of this number carry: equal if view, event log
-    /// and shared entries are.
+    /// What probes and acks of this number carry: equal if view, event log,
+    /// shared entries and leader news are.
     fn digest(&self, seq: u32) -> u32 {
         let view = self.membership.table().fingerprint();
         let events = self.log.fingerprint();
         let entries = self.entries.fingerprint();
-        wire::digest(view.wrapping_add(events).wrapping_add(entries), seq)
+        let known = [view, events, entries, self.leading.fingerprint()];
+        wire::digest(known.into_iter().fold(0, u64::wrapping_add), seq)
     }
 }
 

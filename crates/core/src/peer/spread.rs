@@ -123,6 +123,7 @@ impl Peer {
                 }
             }
             Body::Entries(news) => self.hear_news(now, from, rumor, news),
+            Body::Leader(news) => self.hear_leader_rumor(news),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Sync: two peers find out that they know different things, and what.
 //!
-//! Probes and acks carry a digest of view, event log and entries. One that differs is
-//! asked again after a gossip interval, because news may just be on the way;
-//! if it still differs, the two reconcile. A newcomer does not wait: it
-//! compares with random members every 50 ms until three agree with it, and a
-//! few times more after that, ever more slowly.
+//! Probes and acks carry a digest of view, event log, entries and leader news.
+//! One that differs is asked again after a gossip interval, because news may
+//! just be on the way; if it still differs, the two reconcile. A newcomer does
+//! not wait: it compares with random members every 50 ms until three agree with
+//! it, and a few times more after that, ever more slowly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -121,6 +121,11 @@ impl Sync {
                 Difference::Asked { .. } => None,
             });
         asks.chain(self.compare_at).min()
+    }
+
+    /// Whether too few have agreed with us yet.
+    pub(super) fn is_newcomer(&self) -> bool {
+        self.newcomer
     }
 
     /// A comparison goes out now; when is the next?
@@ -274,6 +279,7 @@ impl Peer {
             return;
         };
         let path = path.unwrap_or(Path::Packet(entry.info.address));
+        let leader = self.leader_beside(&members);
         let tagged = members
             .into_iter()
             .map(|range| (true, range))
@@ -282,7 +288,8 @@ impl Peer {
         if ranges.is_empty() {
             return;
         }
-        let packet = Packet::new(self.config.id);
+        let mut packet = Packet::new(self.config.id);
+        packet.leader = leader;
         self.send_list(
             path,
             Some(to),

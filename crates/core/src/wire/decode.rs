@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::entry::{CONTENT_TYPE_BYTES_MAX, Entry, EntryKey, VALUE_BYTES_MAX, Version};
 use crate::id::{ClusterName, Incarnation, MessageCounter, NAME_BYTES_MAX, NodeId, RunId};
 use crate::reconcile::{Fingerprint, Key, Range, RangeBody};
-use crate::types::{MemberState, Role, UserEvent};
+use crate::types::{LeaderNews, MemberState, Role, UserEvent, VOTERS_MAX};
 
 /// Why a packet was not understood. Nothing was acted on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +107,7 @@ impl Packet {
             stored: list(raw.stored, |bytes| key(&bytes))?,
             ask_stored: list(raw.ask_stored, |bytes| key(&bytes))?,
             lost_contacts: list(raw.lost_contacts, contact)?,
+            leader: raw.leader.map(leader_news).transpose()?,
             examine: raw.examine.map(examine).transpose()?.flatten(),
             examined: raw.examined.map(examined).transpose()?.flatten(),
             padding: raw.padding.len(),
@@ -270,6 +271,8 @@ fn rumor(raw: proto::Rumor) -> Result<Option<Rumor>, DecodeError> {
         Body::Event(event)
     } else if let Some(raw) = raw.entries {
         Body::Entries(entry_news(raw)?)
+    } else if let Some(raw) = raw.leader {
+        Body::Leader(leader_news(raw)?)
     } else {
         return Ok(None);
     };
@@ -375,6 +378,26 @@ fn entry_news(raw: proto::EntryNews) -> Result<EntryNews, DecodeError> {
         entries: list(raw.entries, entry)?,
         large: list(raw.large, |bytes| key(&bytes))?,
         confirm: raw.confirm,
+    })
+}
+
+fn leader_news(raw: proto::LeaderNews) -> Result<LeaderNews, DecodeError> {
+    if raw.voters.len() > VOTERS_MAX {
+        return Err(Bounds("number of voters"));
+    }
+    let voters = list(raw.voters, |bytes| node_id(&bytes))?;
+    if !voters.is_sorted_by(|one, next| one < next) {
+        return Err(Bounds("order of voters"));
+    }
+    let cluster_id = raw.cluster_id.try_into();
+    Ok(LeaderNews {
+        cluster_id: u128::from_be_bytes(cluster_id.map_err(|_| Bounds("cluster id"))?),
+        revision: raw.revision,
+        leader: node_id(&raw.leader)?,
+        term: raw.term,
+        elected_at: raw.elected_at,
+        view: raw.view,
+        voters,
     })
 }
 

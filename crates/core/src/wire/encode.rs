@@ -12,7 +12,7 @@ use super::{RumorIds, Subject, Verdict, proto};
 use crate::entry::{Entry, Kind, Version};
 use crate::id::ClusterName;
 use crate::reconcile::{Key, Range, RangeBody};
-use crate::types::{MemberState, Role, UserEvent};
+use crate::types::{LeaderNews, MemberState, Role, UserEvent};
 
 impl Packet {
     /// The bytes that go inside the seal.
@@ -103,6 +103,7 @@ impl Packet {
             stored: keys(&self.stored),
             ask_stored: keys(&self.ask_stored),
             lost_contacts: self.lost_contacts.iter().map(contact).collect(),
+            leader: self.leader.as_ref().map(leader_news),
             examine: self.examine.map(|examine| proto::Examine {
                 number: examine.number,
                 clock_ms: examine.clock_ms,
@@ -219,8 +220,21 @@ fn rumor(rumor: &Rumor) -> proto::Rumor {
                 confirm: news.confirm,
             });
         }
+        Body::Leader(news) => out.leader = Some(leader_news(news)),
     }
     out
+}
+
+fn leader_news(news: &LeaderNews) -> proto::LeaderNews {
+    proto::LeaderNews {
+        cluster_id: news.cluster_id.to_be_bytes().into(),
+        revision: news.revision,
+        leader: news.leader.to_bytes().into(),
+        term: news.term,
+        elected_at: news.elected_at,
+        view: news.view,
+        voters: news.voters.iter().map(|id| id.to_bytes().into()).collect(),
+    }
 }
 
 fn rumor_ids(ids: &RumorIds) -> proto::RumorIds {

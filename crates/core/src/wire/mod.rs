@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::entry::Entry;
 use crate::id::{ClusterName, Incarnation, MessageCounter, NodeId, NodeName, RunId};
 use crate::reconcile::{Key, Range};
-use crate::types::{Role, UserEvent};
+use crate::types::{LeaderNews, Role, UserEvent};
 
 pub(crate) use decode::valid_event_name;
 pub use decode::{DecodeError, decode_entry};
@@ -122,6 +122,9 @@ pub struct Packet {
     pub ask_stored: Vec<Key>,
     /// Whom the sender had no contact with for long, and when it had.
     pub lost_contacts: Vec<Contact>,
+    /// What the managers agreed on, as far as the sender knows: where two
+    /// begin to compare.
+    pub leader: Option<LeaderNews>,
     /// Asks what gets through between the two.
     pub examine: Option<Examine>,
     /// Answers that.
@@ -173,6 +176,7 @@ impl Packet {
             stored: Vec::new(),
             ask_stored: Vec::new(),
             lost_contacts: Vec::new(),
+            leader: None,
             examine: None,
             examined: None,
             padding: 0,
@@ -262,6 +266,8 @@ pub enum Body {
     Event(UserEvent),
     /// Shared entries that were written just now.
     Entries(EntryNews),
+    /// What the managers agreed on: said by whoever learned it otherwise.
+    Leader(LeaderNews),
 }
 
 /// Shared entries that were written just now.

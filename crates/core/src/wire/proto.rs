@@ -88,6 +88,8 @@ pub(super) struct Packet {
     pub(super) ask_stored: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "52")]
     pub(super) lost_contacts: Vec<Contact>,
+    #[prost(message, optional, tag = "53")]
+    pub(super) leader: Option<LeaderNews>,
     #[prost(message, optional, tag = "27")]
     pub(super) examine: Option<Examine>,
     #[prost(message, optional, tag = "28")]
@@ -163,6 +165,26 @@ pub(super) struct Rumor {
     pub(super) event: Option<EventRecord>,
     #[prost(message, optional, tag = "40")]
     pub(super) entries: Option<EntryNews>,
+    #[prost(message, optional, tag = "41")]
+    pub(super) leader: Option<LeaderNews>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LeaderNews {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) cluster_id: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub(super) revision: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) leader: Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub(super) term: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) elected_at: u64,
+    #[prost(uint64, tag = "6")]
+    pub(super) view: u64,
+    #[prost(bytes = "vec", repeated, tag = "7")]
+    pub(super) voters: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -66,8 +66,8 @@ fn every_field_of_v1_is_written_down() {
             Said::Beacon(_) => beacon.extend(numbers),
         }
     }
-    // From 40 on: shared entries.
-    assert_eq!(packet, (1..=29).chain(40..=52).collect());
+    // From 40 on: shared entries, then what managers agreed on.
+    assert_eq!(packet, (1..=29).chain(40..=53).collect());
     assert_eq!(beacon, (1..=9).collect());
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod golden;
+mod leading;
 mod messages;
 mod properties;
 mod sharing;

@@ -57,6 +57,7 @@ pub(crate) fn messages() -> Vec<Message> {
         streams(),
         examination(),
         crate::sharing::messages(),
+        crate::leading::messages(),
     ]
     .into_iter()
     .flatten()

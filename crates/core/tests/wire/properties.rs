@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::leading::any_leader_news;
 use crate::messages::{ANN, BO, Said, cluster, messages, named};
 use crate::sharing::{any_news, any_sharing};
 use dui_core::reconcile::{Fingerprint, Key, Range, RangeBody};
@@ -177,6 +178,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
         ])),
     );
     let examination = (of(any_examine()), of(any_examined()), 0..1_200usize);
+    let examination = (examination, of(any_leader_news()));
     let parts = (
         probing,
         gossip,
@@ -197,6 +199,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
             let (rumors, ids, pull, confirmed) = gossip;
             let (ranges, wanted, items, large_events) = reconciliation;
             let (confirm, report, forgotten, stream) = crash;
+            let (examination, leader) = examination;
             Packet {
                 // A brief packet says half of an id, so only half can come back.
                 from: if brief {
@@ -230,6 +233,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
                 forgotten,
                 stream,
                 entry_ranges,
+                leader,
                 examine: examination.0,
                 examined: examination.1,
                 padding: examination.2,
@@ -308,6 +312,7 @@ fn any_rumor() -> impl Strategy<Value = Rumor> {
         any_subject().prop_map(Body::Forget),
         any_event().prop_map(Body::Event),
         any_news().prop_map(Body::Entries),
+        any_leader_news().prop_map(Body::Leader),
     ];
     (any_id(), any_run(), any_counter(), body).prop_map(|(origin, run, counter, body)| {
         // Of some things only the one concerned speaks.

@@ -7,6 +7,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use dui_core::{LeaderNews, NodeId};
+
 use super::Fault;
 use super::stage::{Relief, Stage};
 use crate::check::Violation;
@@ -16,7 +18,7 @@ impl Stage {
     #[expect(clippy::too_many_lines, reason = "one line or a few for each fault")]
     pub(super) fn befall(&mut self, fault: &Fault) -> Result<(), Violation> {
         self.world.note("fault", fault);
-        if !matches!(fault, Fault::Publish(..) | Fault::Rest(_)) {
+        if !matches!(fault, Fault::Publish(..) | Fault::Lead(..) | Fault::Rest(_)) {
             self.truth.calm_since = None;
         }
         match *fault {
@@ -147,6 +149,10 @@ impl Stage {
                 let place = self.any(one);
                 self.publish(place, bytes);
             }
+            Fault::Lead(one, before) => {
+                let place = self.any(one);
+                self.lead(place, before);
+            }
             Fault::Forget(one, other) => {
                 let (by, whom) = (self.any(one), self.any(other));
                 let id = self.world.host(whom).id;
@@ -241,6 +247,27 @@ impl Stage {
         let _ = self.world.with(place, |peer, now| {
             peer.publish(now, &name, &payload).is_ok()
         });
+    }
+
+    fn lead(&mut self, place: Place, before: u64) {
+        if !self.world.host(place).runs() {
+            return;
+        }
+        self.revision += u64::from(before == 0);
+        let revision = self.revision.saturating_sub(before);
+        // Of every size, and the same whenever it is told.
+        let voters = (0..u128::from(revision % 17)).map(NodeId).collect();
+        let news = LeaderNews {
+            cluster_id: 1,
+            revision,
+            leader: NodeId(u128::from(revision)),
+            term: revision / 2,
+            elected_at: revision / 2 * 2,
+            view: revision,
+            voters,
+        };
+        self.world
+            .with(place, |peer, now| peer.tell_leader(now, news));
     }
 
     // --- who ---

@@ -72,6 +72,8 @@ pub enum Fault {
     DiskFree(u64),
     /// Somebody publishes an event of so many bytes.
     Publish(u64, usize),
+    /// Somebody is told leader news: the next revision, or so many before it.
+    Lead(u64, u64),
     /// Somebody forgets somebody, alive or not.
     Forget(u64, u64),
     /// All faults end, and nothing happens for so long.

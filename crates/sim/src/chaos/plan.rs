@@ -83,7 +83,23 @@ impl Plan {
             let fault = draw_fault(&mut dice);
             plan.faults.push((number, wait, fault));
         }
+        plan.draw_leaders(seed);
         plan
+    }
+
+    /// In half of the plans somebody leads: by dice of its own and at times
+    /// of the others, so that the rest of a seed stays what it was.
+    fn draw_leaders(&mut self, seed: u64) {
+        let mut dice = Dice::new(seed ^ 0x1ead_0000);
+        let first = self.faults.len();
+        let count = dice.below(2) * (1 + dice.below(12));
+        for number in first..first + count as usize {
+            // Twice in a row, and one that is late, is where order matters.
+            let before = dice.below(6).saturating_sub(3);
+            let fault = Fault::Lead(dice.draw(), before);
+            let place = dice.below(self.faults.len() as u64 + 1) as usize;
+            self.faults.insert(place, (number, Duration::ZERO, fault));
+        }
     }
 
     /// Only these faults remain, at their times.
@@ -171,7 +187,7 @@ mod tests {
             let name = format!("{fault:?}");
             kinds.insert(name.split('(').next().unwrap_or_default().to_owned());
         }
-        assert_eq!(kinds.len(), 34, "{kinds:?}");
+        assert_eq!(kinds.len(), 35, "{kinds:?}");
     }
 
     #[test]

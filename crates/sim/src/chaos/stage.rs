@@ -59,6 +59,8 @@ pub struct Stage {
     /// By how much every clock was set ahead as time passed.
     pub(super) hours: u64,
     pub(super) published: u64,
+    /// Of the newest leader news that anybody was told.
+    pub(super) revision: u64,
 }
 
 impl Stage {
@@ -102,6 +104,7 @@ impl Stage {
             serial: 0,
             hours: 0,
             published: 0,
+            revision: 0,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Agreement: once nothing disturbs, all live members list the same live members, each where it is, and the same events, within a stated time.
+//! Agreement: once nothing disturbs, all live members list the same live members, each where it is, the same events, and the same leader news, within a stated time.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -63,6 +63,11 @@ fn differs(hosts: &[&Host]) -> Option<String> {
     let first = views.next()?;
     if views.any(|view| view != first) {
         return Some(format!("views or events differ: {}", groups(hosts)));
+    }
+    let mut leaders = peers().map(|peer| peer.leader_news());
+    let first = leaders.next()?;
+    if leaders.any(|news| news != first) {
+        return Some("leader news differ".into());
     }
     let expected: BTreeMap<NodeId, (Incarnation, SocketAddr)> = hosts
         .iter()

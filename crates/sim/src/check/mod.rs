@@ -9,6 +9,7 @@ mod agreement;
 mod answering;
 mod bounds;
 mod incarnations;
+mod leading;
 mod leavers;
 mod resurrection;
 mod rumors;
@@ -105,6 +106,7 @@ impl Checkers {
             Box::new(bounds::Bounds::default()),
             Box::new(strangers::Strangers),
             Box::new(waking::Waking),
+            Box::new(leading::Leading::default()),
         ])
     }
 
