@@ -13,7 +13,7 @@ use crate::lexer::split;
 const CRATES: &[(&str, &[&str])] = &[
     ("dui-core", &[]),
     ("dui-client", &[]),
-    ("dui-node", &["dui-core"]),
+    ("dui-node", &["dui-core", "dui-consensus"]),
     ("dui-sim", &["dui-core"]),
     ("dui-consensus", &["dui-core"]),
     ("dui-api", &["dui-node", "dui-client"]),

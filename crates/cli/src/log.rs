@@ -97,7 +97,9 @@ impl Subscriber for Log {
     fn enabled(&self, of: &Metadata<'_>) -> bool {
         let shown = self.shared.level.load(Relaxed);
         // Libraries speak up when something is wrong, not about their day.
-        let ours = of.target().starts_with("dui") || *of.level() <= Level::WARN;
+        // Of the Raft library the node tells what matters.
+        let theirs = of.target().starts_with("openraft");
+        let ours = of.target().starts_with("dui") || (*of.level() <= Level::WARN && !theirs);
         of.target() == ALWAYS || (ours && rank(*of.level()) <= shown)
     }
 

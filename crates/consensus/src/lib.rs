@@ -1,5 +1,15 @@
 //! What the managers of a cluster agree on.
 //!
-//! So far: [`founding`], who may create the group that agrees on anything.
+//! [`founding`] says who may create the group that agrees on anything;
+//! [`group`] is that group, by the Raft library; [`machine`] is what its log
+//! amounts to, [`record`] what lies in it, [`store`] where it lies, and
+//! [`call`] what managers ask of one another.
 
+pub mod call;
 pub mod founding;
+pub mod group;
+pub mod machine;
+pub mod record;
+pub mod seats;
+pub mod store;
+pub mod types;

@@ -24,6 +24,16 @@ pub enum StartError {
         /// The address bound or advertised beyond loopback.
         address: IpAddr,
     },
+    /// A cluster that would be gone with its processes.
+    #[error(
+        "{expect} managers are to found a cluster, and this one has no disk to write down what it \
+         promises: give it a --data-dir of its own, or pass --ephemeral where all of them may be \
+         without (then a majority that is gone at the same time takes the cluster with it)"
+    )]
+    NoDisk {
+        /// How many are expected.
+        expect: u32,
+    },
     /// Tags that a node may not have.
     #[error("{0}: mend them, or leave them out")]
     Tags(TagError),

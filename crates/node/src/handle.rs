@@ -5,24 +5,28 @@
 //! request of its own.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use dui_consensus::machine::View;
 use dui_core::{
     Acks, Counters, DiscoveryInfo, Entry, Event, ForgetError, Member, NodeId, NotParted, Now, Peer,
     PublishError, SelfInfo, SharedChoice, SharedInfo, UserEvent, Why,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::calls::Calls;
 use crate::discovery::{Board, ProviderState};
 use crate::doctor::Kit;
 use crate::history::{EventStream, History};
+use crate::managers::{Front, LeaderState};
 use crate::shared::{SharedWrite, WriteRequest, WriteResult};
 
 /// What a node is up to: for health checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Not leaving, and one peer or one discovery window was seen.
+    /// Not leaving, one peer or one discovery window was seen, and, for a
+    /// manager that expects others, a leader is known.
     pub ready: bool,
     /// From the first step of leaving on.
     pub leaving: bool,
@@ -46,6 +50,8 @@ pub struct Sequenced {
 pub enum NodeEvent {
     /// News from the core.
     Core(Event),
+    /// The managers agreed on another view of the members.
+    View(View),
     /// This node begins to leave; the last event of every stream.
     Leaving,
     /// Events were missed (a slow reader, or a resume point no longer kept):
@@ -119,6 +125,10 @@ pub struct Handle {
     pub(crate) kit: Arc<Kit>,
     /// Examinations take turns.
     pub(crate) examining: Arc<Mutex<()>>,
+    pub(crate) front: Arc<Front>,
+    /// Set before anybody else has a handle.
+    pub(crate) calls: Arc<OnceLock<Calls>>,
+    leave_timeout: Duration,
 }
 
 /// What to do with the core when the driver comes to it.
@@ -140,6 +150,8 @@ impl Handle {
         history: Arc<History>,
         providers: Board,
         kit: Kit,
+        front: Arc<Front>,
+        leave_timeout: Duration,
     ) -> Self {
         Self {
             requests,
@@ -147,6 +159,9 @@ impl Handle {
             providers,
             kit: Arc::new(kit),
             examining: Arc::default(),
+            front,
+            calls: Arc::default(),
+            leave_timeout,
         }
     }
 
@@ -211,10 +226,11 @@ impl Handle {
     /// # Errors
     /// [`ApiError::Stopped`].
     pub async fn status(&self) -> Result<Status, ApiError> {
-        self.ask(|peer, now| {
+        let led = !self.front.waits_for_leader() || self.leader().await?.state == LeaderState::Led;
+        self.ask(move |peer, now| {
             let leaving = peer.this().leaving;
             Status {
-                ready: peer.settled(now) && !leaving,
+                ready: peer.settled(now) && !leaving && led,
                 leaving,
             }
         })
@@ -332,6 +348,7 @@ impl Handle {
     /// # Errors
     /// [`ApiError::Stopped`].
     pub async fn leave(&self) -> Result<LeaveOutcome, ApiError> {
+        self.front.depart(self.leave_timeout / 2).await;
         let (reply, outcome) = oneshot::channel();
         self.request(Request::Leave(reply)).await?;
         outcome.await.map_err(|_| ApiError::Stopped)
@@ -347,6 +364,10 @@ impl Handle {
             return Err(ApiError::Stopped);
         }
         Ok(self.history.subscribe(after))
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.requests.is_closed()
     }
 
     /// Resolves once the node has stopped.

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use dui_consensus::machine::View;
 use dui_core::Event;
 use futures_core::Stream;
 
@@ -45,6 +46,11 @@ impl History {
     /// Adds news.
     pub(crate) fn add(&self, event: Event) {
         self.push(NodeEvent::Core(event));
+    }
+
+    /// Adds a view.
+    pub(crate) fn add_view(&self, view: View) {
+        self.push(NodeEvent::View(view));
     }
 
     /// Adds the last event: this node begins to leave.

@@ -49,6 +49,11 @@ pub(crate) fn tell(event: &Event) {
             target: "dui", event = "address_mismatch", %advertised, %seen,
             remedy = "pass --advertise with the address that peers see",
         ),
+        // The managers' task tells when another one leads.
+        Event::LeaderNews(news) => tracing::debug!(
+            target: "dui", event = "leader_news", leader = %news.leader, term = news.term,
+            revision = news.revision, view = news.view, voters = news.voters.len(),
+        ),
         Event::Fatal(fatal) => tracing::error!(target: "dui", event = "fatal", reason = %fatal),
         other => tracing::info!(target: "dui", event = "other", detail = ?other),
     }

@@ -21,6 +21,7 @@
 //! ```
 
 mod binding;
+mod calls;
 mod clock;
 mod discovery;
 mod doctor;
@@ -34,6 +35,7 @@ mod interfaces;
 mod journal;
 mod leave;
 mod location;
+mod managers;
 mod moving;
 mod names;
 mod node;
@@ -49,6 +51,7 @@ mod udp;
 
 pub use discovery::ProviderState;
 pub use doctor::examine_here;
+pub use dui_consensus as consensus;
 pub use dui_core as core;
 pub use error::StartError;
 pub use handle::{
@@ -56,6 +59,7 @@ pub use handle::{
 };
 pub use history::EventStream;
 pub use location::Location;
+pub use managers::{GroupInfo, LeaderState, Leadership, NotDone, Views};
 pub use node::Node;
 pub use options::{Host, Options, PeerPlace, PlaceError, Port, Provider};
 pub use place::{NoPlace, Place};

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use dui_core::{Config, Entry, Fatal, Incarnation, NodeId, Now, Peer, RunId, SharedConfig};
+use dui_core::{Config, Entry, Fatal, Incarnation, NodeId, Now, Peer, Role, RunId, SharedConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::calls::{Calls, Door};
 use crate::clock;
 use crate::discovery::Discovery;
 use crate::doctor::Kit;
@@ -19,6 +20,8 @@ use crate::history::History;
 use crate::interfaces::Watch;
 use crate::location::follow::Follower;
 use crate::location::{Location, Rules};
+use crate::managers::record::{self, Written};
+use crate::managers::{self, Desk, Front};
 use crate::moving::Home;
 use crate::names;
 use crate::options::Options;
@@ -38,6 +41,8 @@ pub struct Node {
     bound: watch::Receiver<SocketAddr>,
     stop: oneshot::Sender<()>,
     driver: JoinHandle<Option<Fatal>>,
+    /// Keeps the data directory until it has ended.
+    managers: Option<JoinHandle<()>>,
     /// What the driver came to, once it has stopped.
     outcome: Option<Option<Fatal>>,
 }
@@ -64,7 +69,7 @@ impl Node {
     pub async fn start_at(location: Location, options: Options) -> Result<Node, StartError> {
         check_tags(&options.tags).map_err(StartError::Tags)?;
         let tags = options.tags.clone();
-        let node = Self::launch(location, options, Peer::new).await?;
+        let node = Self::launch(location, options, Peer::new, true).await?;
         tokio::spawn(tags::keep(node.handle(), tags));
         Ok(node)
     }
@@ -72,34 +77,57 @@ impl Node {
     /// Starts one that is no member and only examines: see [`Peer::examiner`].
     pub(crate) async fn examiner(options: Options) -> Result<Node, StartError> {
         let location = options.locate().await?;
-        Self::launch(location, options, Peer::examiner).await
+        Self::launch(location, options, Peer::examiner, false).await
     }
 
     async fn launch(
         location: Location,
         options: Options,
         peer: fn(Config, Now, [u8; 32]) -> Peer,
+        takes_part: bool,
     ) -> Result<Node, StartError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
         }
         let rules = Rules::of(&options);
         rules.check(&location)?;
+        let manager = options.role == Role::Manager;
+        if let Some(expect) = options.expect.filter(|expect| *expect > 1)
+            && manager
+            && options.data_dir.is_none()
+            && !options.ephemeral
+            && !location.bind().is_loopback()
+        {
+            return Err(StartError::NoDisk { expect });
+        }
         let home = Home::open(location.clone(), options.peer_port)?;
         let bound = home.bound();
-        let (state, store) = remember(options.data_dir.as_deref())?;
+        let (state, store, written) = remember(options.data_dir.as_deref(), manager)?;
         let id = state.id;
+        let lock = store.as_ref().map(Store::lock);
         let (data_dir, kept) = match store {
             Some(store) => {
                 let (entries, kept) = load(&store).await?;
-                let state = Writer::start(store, id);
+                let state = Writer::start(store, &state);
                 (Some(DataDir { state, entries }), kept)
             }
             None => (None, Vec::new()),
         };
 
         let kit = Kit::of(&options);
-        let security = Security::new(options.cluster.clone(), options.keys.clone());
+        let security = Arc::new(Security::new(options.cluster.clone(), options.keys.clone()));
+        let setup = managers::Setup {
+            me: id,
+            cluster: options.cluster.clone(),
+            manager,
+            expect: options.expect,
+            loopback: location.bind().is_loopback(),
+            dir: options.data_dir.clone(),
+            rules: managers::Rules {
+                voters_max: options.voters_max,
+                ..managers::Rules::default()
+            },
+        };
         let config = Config {
             cluster: options.cluster,
             name: options.name.unwrap_or_else(|| names::of(id)),
@@ -131,7 +159,9 @@ impl Node {
         let links = board.read();
         let links = links.iter().filter(|line| line.error.is_none());
         peer.set_links(&links.map(|line| line.name).collect::<Vec<_>>());
-        let (streams, stream_events) = Streams::new(location.bind(), security);
+        let door = Arc::new(Door::new(setup.cluster.clone(), id));
+        let (streams, stream_events) =
+            Streams::new(location.bind(), security.clone(), door.clone());
         let history = Arc::new(History::default());
         let (asks, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, stopping) = oneshot::channel();
@@ -155,11 +185,43 @@ impl Node {
             requests,
             stop: stopping,
         };
+        let (front, inputs) = Front::new(manager && setup.expect.is_some());
+        let handle = Handle::new(
+            asks,
+            history.clone(),
+            board,
+            kit,
+            front.clone(),
+            options.leave_timeout,
+        );
+        let driver = tokio::spawn(driver.run());
+        let mut managers = None;
+        if takes_part {
+            let cluster = setup.cluster.clone();
+            let calls = Calls::new(cluster, id, handle.clone(), bound.clone(), security);
+            // Nobody else has the handle yet.
+            let _ = handle.calls.set(calls.clone());
+            door.open(Arc::new(Desk(front.clone())));
+            let task = managers::Task::new(
+                setup,
+                written,
+                handle.clone(),
+                calls,
+                front,
+                inputs,
+                history,
+            );
+            managers = Some(tokio::spawn(async move {
+                task.run().await;
+                drop(lock);
+            }));
+        }
         Ok(Node {
-            handle: Handle::new(asks, history, board, kit),
+            handle,
             bound,
             stop,
-            driver: tokio::spawn(driver.run()),
+            driver,
+            managers,
             outcome: None,
         })
     }
@@ -201,6 +263,7 @@ impl Node {
         let Self {
             stop,
             driver,
+            managers,
             outcome,
             ..
         } = self;
@@ -208,6 +271,9 @@ impl Node {
         if outcome.is_none() {
             // Whatever it came to, it is over.
             let _ = driver.await;
+        }
+        if let Some(managers) = managers {
+            let _ = managers.await;
         }
     }
 }
@@ -226,7 +292,10 @@ fn watch_network() -> Option<Watch> {
 
 /// Who this node is, by its data directory if it has one: a higher
 /// incarnation than ever before, written down before anybody is told.
-fn remember(dir: Option<&Path>) -> Result<(State, Option<Store>), StartError> {
+fn remember(
+    dir: Option<&Path>,
+    manager: bool,
+) -> Result<(State, Option<Store>, Written), StartError> {
     let (store, kept) = match dir {
         Some(dir) => {
             let (store, kept) = Store::open(dir)?;
@@ -236,23 +305,57 @@ fn remember(dir: Option<&Path>) -> Result<(State, Option<Store>), StartError> {
     };
     let last = kept.as_ref().map(|state| state.incarnation);
     let incarnation = Incarnation::at_start(clock::wall_ms(), last);
-    let state = match kept {
+    let mut state = match kept {
         Some(kept) => State {
             incarnation,
             ..kept
         },
         None => State {
-            id: NodeId(clock::fresh_u128().map_err(StartError::Entropy)?),
+            id: fresh_id()?,
             incarnation,
+            founding: false,
             known: Vec::new(),
             forgotten: Vec::new(),
             contacts: Vec::new(),
         },
     };
+    let mut written = Written::default();
     if let Some(store) = &store {
+        if manager {
+            written = promises(store, &mut state)?;
+        }
         store.save_at_start(&state)?;
     }
-    Ok((state, store))
+    Ok((state, store, written))
+}
+
+fn fresh_id() -> Result<NodeId, StartError> {
+    Ok(NodeId(clock::fresh_u128().map_err(StartError::Entropy)?))
+}
+
+/// What this manager has promised in writing. If a part of the directory is
+/// missing or another node's, nobody knows, and it becomes a new node.
+fn promises(store: &Store, state: &mut State) -> Result<Written, StartError> {
+    let dir = store.dir();
+    let failed = |source| StorageError::of(dir, source);
+    let lost = match record::read(dir, state.id).map_err(failed)? {
+        Ok(written) => return Ok(written),
+        Err(lost) => lost,
+    };
+    if state.founding {
+        let old = std::mem::replace(&mut state.id, fresh_id()?);
+        tracing::warn!(
+            target: "dui", event = "new_id", old = %old, id = %state.id, lost = ?lost,
+            reason = "a part of the data directory is missing, damaged or another node's: what \
+                      this manager promised is not known any more, so it starts as a new node",
+        );
+    }
+    record::put_aside(dir, clock::wall_ms()).map_err(failed)?;
+    let written = Written::default();
+    // Before the state that says that it has to be there.
+    record::write(dir, state.id, &written).map_err(failed)?;
+    state.founding = true;
+    Ok(written)
 }
 
 /// Entries of the data directory, and what adds to them.
@@ -283,7 +386,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut last = None;
         for _ in 0..3 {
-            let (state, _store) = remember(Some(dir.path())).unwrap();
+            let (state, _store, _) = remember(Some(dir.path()), true).unwrap();
             let (id, incarnation) = *last.get_or_insert((state.id, Incarnation(0)));
             assert_eq!(state.id, id);
             assert!(state.incarnation > incarnation);
@@ -303,8 +406,8 @@ mod tests {
 
     #[test]
     fn without_a_directory_every_start_is_a_new_node() {
-        let (first, _) = remember(None).unwrap();
-        let (second, _) = remember(None).unwrap();
+        let (first, ..) = remember(None, true).unwrap();
+        let (second, ..) = remember(None, true).unwrap();
         assert_ne!(first.id, second.id);
     }
 }

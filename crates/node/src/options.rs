@@ -178,6 +178,15 @@ pub struct Options {
     /// How far this node's clock may be ahead of its peers' median before it
     /// refuses to write shared entries. Default 60 s.
     pub clock_ahead_max: Duration,
+    /// How many managers found the cluster together, this one included: 1 to
+    /// 15, an odd number is wise. `None`: on loopback the first one founds
+    /// alone, elsewhere nobody does. Default `None`.
+    pub expect: Option<u32>,
+    /// Allows managers without a data directory to found with others beyond
+    /// loopback: all of them gone at once, so is what they agreed on.
+    pub ephemeral: bool,
+    /// Most managers that vote; the others stand by. Default 5.
+    pub voters_max: usize,
     /// Time between probes. Default 1 s; not a flag.
     pub probe_interval: Duration,
 }
@@ -206,6 +215,9 @@ impl Default for Options {
             shared_bytes_max: 256 << 20,
             tombstone_life: Duration::from_secs(30 * 24 * 3_600),
             clock_ahead_max: Duration::from_secs(60),
+            expect: None,
+            ephemeral: false,
+            voters_max: 5,
             probe_interval: Duration::from_secs(1),
         }
     }

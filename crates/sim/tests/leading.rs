@@ -19,6 +19,7 @@ fn of_cluster(cluster_id: u128, revision: u64) -> LeaderNews {
         elected_at: revision,
         view: 2,
         voters: (0..16).map(NodeId).collect(),
+        ephemeral: false,
     }
 }
 
@@ -93,6 +94,7 @@ fn voters_are_told_in_order_and_no_more_than_fit() {
     let mut town = Town::of(1, ["ann", "bo"]);
     let many = LeaderNews {
         voters: (0..20).rev().map(NodeId).collect(),
+        ephemeral: false,
         ..news(1)
     };
     town.tell_leader("ann", many).run(secs(1));

@@ -21,7 +21,7 @@ pub(crate) use load::load;
 pub(crate) use load::{Flags, Loaded, Source, load_for};
 pub(crate) use print::{print, print_location};
 pub(crate) use value::{
-    Bound, Discovery, Life, LogFormat, LogLevel, PortNumber, SharedPort, Size, Tagged, Told,
+    Bound, Discovery, Expected, Life, LogFormat, LogLevel, PortNumber, SharedPort, Size, Tagged, Told, Voters,
 };
 use value::{Shape, Value};
 
@@ -119,6 +119,12 @@ settings! {
         "Addresses or names to find other nodes at, added to --discovery; may be repeated or comma-separated.";
     "data-dir" data_dir: Option<PathBuf> = "", "DIR",
         "Keeps id, incarnation, known peers and shared entries across restarts. Without one every start is a new node.";
+    "expect" expect: Expected = "", "N",
+        "How many managers found the cluster together, this one included: the same on all of them, 1 to 15, 3 is usual. Without it, on loopback the first manager founds alone; elsewhere nobody does, and there is no leader.";
+    "ephemeral" ephemeral: bool = "false", "",
+        "Allows managers without --data-dir to found with others beyond loopback: once a majority of them is gone at the same time, so is what they agreed on.";
+    "voters-max" voters_max: Voters = "5", "N",
+        "Most managers that vote, an odd number up to 15; the others stand by and take over.";
     "shared-memory" shared_memory: Size = "256MiB", "SIZE",
         "Memory that shared entries may take; more is refused. Every node holds all of them: give all the same.";
     "tombstone-life" tombstone_life: Life = "30d", "DURATION",

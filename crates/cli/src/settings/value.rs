@@ -123,6 +123,41 @@ impl Value for Size {
     }
 }
 
+/// How many managers found together, if that is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected(pub(crate) Option<u32>);
+
+impl Value for Expected {
+    const SHAPE: Shape = Shape::Number;
+    const EXPECTED: &'static str = "a whole number from 1 to 15";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let number = text.parse().ok().filter(|number| (1..=15).contains(number));
+        let number = number.ok_or_else(|| unlike(Self::EXPECTED, text))?;
+        Ok(Self(Some(number)))
+    }
+}
+
+/// How many managers vote, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Voters(pub(crate) usize);
+
+impl Value for Voters {
+    const SHAPE: Shape = Shape::Number;
+    const EXPECTED: &'static str = "an odd number from 1 to 15";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let number: Option<usize> = text.parse().ok();
+        number
+            .filter(|number| (1..=15).contains(number) && number % 2 == 1)
+            .map(Self)
+            .ok_or_else(|| unlike(Self::EXPECTED, text))
+    }
+}
+
 /// A port; 0 lets the kernel choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PortNumber(pub(crate) u16);

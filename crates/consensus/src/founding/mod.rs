@@ -21,14 +21,22 @@
 
 #[cfg(test)]
 mod checker;
+pub mod sight;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use dui_core::NodeId;
 
 /// Names a cluster, and the proposal that founded it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClusterId(pub u128);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
 
 /// N managers that are to found a cluster.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -149,6 +157,13 @@ impl Proposal {
             id: ClusterId(u128::from_be_bytes(id)),
             voters: voters.into_iter().collect(),
         })
+    }
+
+    /// One that somebody else made; `None` unless its managers are in order,
+    /// each once.
+    pub fn heard(id: ClusterId, voters: Vec<NodeId>) -> Option<Self> {
+        let in_order = voters.is_sorted_by(|a, b| a < b) && !voters.is_empty();
+        in_order.then_some(Self { id, voters })
     }
 
     /// Of the cluster that it founds.

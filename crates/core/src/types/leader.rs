@@ -27,6 +27,8 @@ pub struct LeaderNews {
     pub view: u64,
     /// Who votes, at most 16, ascending.
     pub voters: Vec<NodeId>,
+    /// None of those who vote has a disk: once all are gone, so is the cluster.
+    pub ephemeral: bool,
 }
 
 impl LeaderNews {
@@ -51,6 +53,7 @@ impl LeaderNews {
         for voter in &self.voters {
             hasher.update(&voter.to_bytes());
         }
+        hasher.update(&[self.ephemeral.into()]);
         let mut print = [0; 8];
         hasher.finalize_xof().fill(&mut print);
         u64::from_be_bytes(print)
@@ -58,7 +61,8 @@ impl LeaderNews {
 
     fn rank(&self) -> impl Ord + '_ {
         let told_as = (self.term, self.elected_at, self.view, self.leader);
-        (self.revision, self.cluster_id, told_as, &self.voters)
+        let voters = (&self.voters, self.ephemeral);
+        (self.revision, self.cluster_id, told_as, voters)
     }
 }
 
@@ -75,6 +79,7 @@ mod tests {
             elected_at: 4,
             view: 5,
             voters: vec![NodeId(1), NodeId(2)],
+            ephemeral: false,
         }
     }
 
@@ -97,7 +102,7 @@ mod tests {
     fn the_fingerprint_depends_on_all_of_it_and_stays_what_it_is() {
         let one = news(7, 1);
         assert_eq!(one.fingerprint(), FINGERPRINT);
-        let changes: [fn(&mut LeaderNews); 7] = [
+        let changes: [fn(&mut LeaderNews); 8] = [
             |news| news.cluster_id += 1,
             |news| news.revision += 1,
             |news| news.leader = NodeId(2),
@@ -105,6 +110,7 @@ mod tests {
             |news| news.elected_at += 1,
             |news| news.view += 1,
             |news| news.voters = vec![NodeId(1)],
+            |news| news.ephemeral = true,
         ];
         for change in changes {
             let mut other = one.clone();
@@ -113,5 +119,5 @@ mod tests {
         }
     }
 
-    const FINGERPRINT: u64 = 3_208_653_784_126_868_684;
+    const FINGERPRINT: u64 = 17_657_858_894_746_806_271;
 }

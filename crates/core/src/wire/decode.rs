@@ -398,6 +398,7 @@ fn leader_news(raw: proto::LeaderNews) -> Result<LeaderNews, DecodeError> {
         elected_at: raw.elected_at,
         view: raw.view,
         voters,
+        ephemeral: raw.ephemeral,
     })
 }
 

@@ -234,6 +234,7 @@ fn leader_news(news: &LeaderNews) -> proto::LeaderNews {
         elected_at: news.elected_at,
         view: news.view,
         voters: news.voters.iter().map(|id| id.to_bytes().into()).collect(),
+        ephemeral: news.ephemeral,
     }
 }
 

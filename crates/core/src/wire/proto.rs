@@ -185,6 +185,8 @@ pub(super) struct LeaderNews {
     pub(super) view: u64,
     #[prost(bytes = "vec", repeated, tag = "7")]
     pub(super) voters: Vec<Vec<u8>>,
+    #[prost(bool, tag = "8")]
+    pub(super) ephemeral: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

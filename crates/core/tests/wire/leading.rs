@@ -16,6 +16,7 @@ fn news() -> LeaderNews {
         elected_at: 990,
         view: 3,
         voters: vec![ANN, BO, CY],
+        ephemeral: true,
     }
 }
 
@@ -122,6 +123,7 @@ pub(crate) fn any_leader_news() -> impl Strategy<Value = LeaderNews> {
             elected_at,
             view,
             voters: voters.into_iter().map(NodeId).collect(),
+            ephemeral: view % 2 == 0,
         }
     })
 }

@@ -28,6 +28,9 @@ pub(super) enum FormatError {
 struct Body {
     id: String,
     incarnation: u64,
+    /// Since managers found: that there has to be a record of it.
+    #[serde(default)]
+    founding: bool,
     known: Vec<KnownLine>,
     forgotten: Vec<String>,
     /// Since shared entries: when they were exchanged with whom.
@@ -51,6 +54,7 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
     let body = Body {
         id: state.id.to_string(),
         incarnation: state.incarnation.0,
+        founding: state.founding,
         known: state
             .known
             .iter()
@@ -102,6 +106,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<State, FormatError> {
     Ok(State {
         id: parse(&body.id, "id")?,
         incarnation: Incarnation(body.incarnation),
+        founding: body.founding,
         known: body
             .known
             .into_iter()
@@ -139,6 +144,7 @@ mod tests {
         State {
             id: NodeId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
             incarnation: Incarnation(u64::MAX),
+            founding: true,
             known: vec![Known {
                 id: NodeId(1),
                 address: "[fd00::7]:7781".parse().unwrap(),

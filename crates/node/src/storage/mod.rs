@@ -21,6 +21,9 @@ use format::FormatError;
 pub(crate) use writer::Writer;
 
 const STATE_FILE: &str = "node.state";
+/// What a file is called while it is being written.
+const UNFINISHED: &str = ".new";
+#[cfg(test)]
 const TEMPORARY_FILE: &str = "node.state.new";
 const LOCK_FILE: &str = "lock";
 
@@ -34,6 +37,8 @@ pub(crate) struct State {
     pub(crate) id: NodeId,
     /// The highest incarnation that it may have told anybody.
     pub(crate) incarnation: Incarnation,
+    /// It has promised something in writing, which has to be there.
+    pub(crate) founding: bool,
     /// Recent peers, latest first.
     pub(crate) known: Vec<Known>,
     /// Ids that an operator removed for good.
@@ -177,19 +182,7 @@ impl Store {
     /// # Errors
     /// Of the file system. The state kept before is kept then.
     pub(crate) fn save(&self, state: &State) -> io::Result<()> {
-        let temporary = self.dir.join(TEMPORARY_FILE);
-        let written = (|| {
-            let mut file = private().truncate(true).open(&temporary)?;
-            file.write_all(&format::encode(state))?;
-            file.sync_all()?;
-            fs::rename(&temporary, self.dir.join(STATE_FILE))?;
-            File::open(&self.dir)?.sync_all()
-        })();
-        if written.is_err() {
-            // A full disk gets back what half a file took.
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        replace(&self.dir, STATE_FILE, &format::encode(state))
     }
 
     /// [`Self::save`] at start, where a failure has a remedy.
@@ -200,6 +193,26 @@ impl Store {
         self.save(state)
             .map_err(|source| StorageError::of(&self.dir, source))
     }
+}
+
+/// Replaces a file as a whole; durable on return.
+///
+/// # Errors
+/// Of the file system. What was there before is there then.
+pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = dir.join(format!("{name}{UNFINISHED}"));
+    let written = (|| {
+        let mut file = private().truncate(true).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, dir.join(name))?;
+        File::open(dir)?.sync_all()
+    })();
+    if written.is_err() {
+        // A full disk gets back what half a file took.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 impl StorageError {
@@ -297,6 +310,7 @@ mod tests {
         State {
             id: NodeId(7),
             incarnation: Incarnation(1_000),
+            founding: true,
             known: vec![Known {
                 id: NodeId(8),
                 address: "127.0.0.1:7782".parse().unwrap(),

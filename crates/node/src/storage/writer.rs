@@ -34,12 +34,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the task on the current runtime.
-    pub(crate) fn start(store: Store, id: NodeId) -> Self {
+    pub(crate) fn start(store: Store, state: &State) -> Self {
         let (jobs, incoming) = watch::channel(None);
         let (outgoing, tried) = watch::channel(0);
         let disk = Disk {
             store: Arc::new(store),
-            id,
+            id: state.id,
+            founding: state.founding,
             failing: false,
         };
         let task = tokio::spawn(write_jobs(disk, incoming, outgoing));
@@ -109,6 +110,7 @@ async fn write_jobs(mut disk: Disk, mut jobs: watch::Receiver<Job>, tried: watch
 struct Disk {
     store: Arc<Store>,
     id: NodeId,
+    founding: bool,
     failing: bool,
 }
 
@@ -117,6 +119,7 @@ impl Disk {
         let state = State {
             id: self.id,
             incarnation: record.incarnation,
+            founding: self.founding,
             known: record.known.clone(),
             forgotten: record.forgotten.clone(),
             contacts: record.contacts.clone(),
@@ -170,7 +173,15 @@ mod tests {
     }
 
     fn writer(dir: &Path) -> Writer {
-        Writer::start(Store::open(dir).unwrap().0, ID)
+        let state = State {
+            id: ID,
+            incarnation: Incarnation(0),
+            founding: false,
+            known: vec![],
+            forgotten: vec![],
+            contacts: vec![],
+        };
+        Writer::start(Store::open(dir).unwrap().0, &state)
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use super::frame::{Incoming, Outgoing, Step};
 use super::secure::{Sealing, Unsecured};
 
 /// A stream that was accepted has to say something.
-pub(super) const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(2);
+const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A frame, once begun, has to be complete.
 pub(super) const FRAME_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// How the stream ended before it began.
-pub(super) async fn connect(source: IpAddr, to: SocketAddr) -> Result<TcpStream, EndOfStream> {
+pub(crate) async fn connect(source: IpAddr, to: SocketAddr) -> Result<TcpStream, EndOfStream> {
     let connecting = async {
         let socket = if to.is_ipv4() {
             TcpSocket::new_v4()?
@@ -78,6 +78,43 @@ pub(super) async fn report(
     }
 }
 
+/// Reads the first frame of an accepted stream, which has to come soon.
+///
+/// # Errors
+/// How the stream ended before that.
+pub(super) async fn first_frame(
+    socket: &TcpStream,
+    sealing: &mut Sealing,
+) -> Result<Vec<u8>, EndOfStream> {
+    let mut incoming = Incoming::default();
+    let reading = async {
+        loop {
+            socket.readable().await.map_err(|error| end_of(&error))?;
+            match incoming.step(|buffer| socket.try_read(buffer)) {
+                Ok(Step::Frame(frame)) => return sealing.open(frame).ok_or(EndOfStream::Broken),
+                Ok(Step::Partial) => {}
+                Ok(Step::End) => return Err(EndOfStream::Closed),
+                Ok(Step::TooLarge) => return Err(EndOfStream::Broken),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(end_of(&error)),
+            }
+        }
+    };
+    let read = timeout(FIRST_FRAME_TIMEOUT, reading).await;
+    read.unwrap_or(Err(EndOfStream::Broken))
+}
+
+/// [`run`] for whoever has a channel of its own, which ends with the stream.
+pub(crate) async fn carry(
+    socket: TcpStream,
+    sealing: Sealing,
+    queue: mpsc::Receiver<Vec<u8>>,
+    events: mpsc::Sender<StreamEvent>,
+) {
+    // However it ended, the receiver sees that it did.
+    let _ = run(StreamId(0), socket, sealing, queue, &events).await;
+}
+
 /// Carries frames until the stream ends; `None` when our side closed it.
 pub(super) async fn run(
     stream: StreamId,
@@ -85,13 +122,12 @@ pub(super) async fn run(
     mut sealing: Sealing,
     mut queue: mpsc::Receiver<Vec<u8>>,
     events: &mpsc::Sender<StreamEvent>,
-    first_frame_by: Option<Instant>,
 ) -> Option<EndOfStream> {
     // Small frames decide about life and death; they do not wait for more.
     // A socket that refuses this is about to end anyway.
     let _ = socket.set_nodelay(true);
     let mut incoming = Incoming::default();
-    let mut read_by = first_frame_by;
+    let mut read_by: Option<Instant> = None;
     let mut outgoing: Option<(Outgoing, Instant)> = None;
     loop {
         let interest = match outgoing {

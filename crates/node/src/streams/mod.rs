@@ -23,8 +23,11 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use admission::Admission;
+pub(crate) use connection::{carry, connect};
 use frame::FRAME_BYTES_MAX;
-pub(crate) use secure::Security;
+pub(crate) use secure::{Sealing, Security};
+
+use crate::calls::{Door, is_hello};
 
 /// Frames that wait for a slow peer; one more breaks the stream.
 const QUEUE_FRAMES_MAX: usize = 64;
@@ -58,6 +61,8 @@ pub(crate) struct Streams {
     /// node where it knows it.
     source: IpAddr,
     security: Arc<Security>,
+    /// Where streams go that carry calls.
+    door: Arc<Door>,
 }
 
 #[derive(Debug)]
@@ -68,7 +73,11 @@ struct Open {
 
 impl Streams {
     /// No stream yet; their events arrive at the receiver.
-    pub(crate) fn new(source: IpAddr, security: Security) -> (Self, mpsc::Receiver<StreamEvent>) {
+    pub(crate) fn new(
+        source: IpAddr,
+        security: Arc<Security>,
+        door: Arc<Door>,
+    ) -> (Self, mpsc::Receiver<StreamEvent>) {
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let streams = Self {
             open: HashMap::new(),
@@ -76,7 +85,8 @@ impl Streams {
             admission: Admission::default(),
             next_accepted: 1,
             source,
-            security: Arc::new(security),
+            security,
+            door,
         };
         (streams, received)
     }
@@ -101,7 +111,7 @@ impl Streams {
                 Ok(sealing) => sealing,
                 Err(why) => return connection::report_unsecured(stream, why, &events).await,
             };
-            let how = connection::run(stream, socket, sealing, queue, &events, None).await;
+            let how = connection::run(stream, socket, sealing, queue, &events).await;
             connection::report(stream, how, &events).await;
         });
         let task = task.abort_handle();
@@ -119,18 +129,28 @@ impl Streams {
         self.next_accepted += 2;
         let events = self.events.clone();
         let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
-        let security = self.security.clone();
+        let (security, door) = (self.security.clone(), self.door.clone());
         let task = tokio::spawn(async move {
             let mut socket = socket;
-            let sealing = match security.accept(&mut socket, from).await {
+            let mut sealing = match security.accept(&mut socket, from).await {
                 Ok(sealing) => sealing,
                 Err(why) => {
                     drop((socket, admitted));
                     return connection::report_unsecured(stream, why, &events).await;
                 }
             };
-            let by = Some(Instant::now() + connection::FIRST_FRAME_TIMEOUT);
-            let how = connection::run(stream, socket, sealing, queue, &events, by).await;
+            let how = match connection::first_frame(&socket, &mut sealing).await {
+                Ok(first) if is_hello(&first) => {
+                    door.serve(socket, sealing, &first).await;
+                    Some(EndOfStream::Closed)
+                }
+                // No driver any more, nobody to tell.
+                Ok(first) => match events.send(StreamEvent::Frame(stream, first)).await {
+                    Ok(()) => connection::run(stream, socket, sealing, queue, &events).await,
+                    Err(_) => None,
+                },
+                Err(how) => Some(how),
+            };
             drop(admitted);
             connection::report(stream, how, &events).await;
         });

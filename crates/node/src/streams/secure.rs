@@ -54,7 +54,7 @@ pub(crate) struct Security {
 
 /// Why a stream was not secured.
 #[derive(Debug)]
-pub(super) enum Unsecured {
+pub(crate) enum Unsecured {
     /// The other side is not one of us; what it told when it turned us away.
     Refused(Refusal, Option<Stranger>),
     /// It broke off, was too slow, or spoke nonsense.
@@ -75,7 +75,7 @@ impl From<snow::Error> for Unsecured {
 
 /// Seals and opens the frames of one stream.
 #[derive(Debug)]
-pub(super) enum Sealing {
+pub(crate) enum Sealing {
     /// No key: frames go as they are.
     Clear,
     /// Boxed: idle streams are many.
@@ -92,7 +92,7 @@ impl Security {
     ///
     /// # Errors
     /// [`Unsecured`]: nothing but the handshake was said then.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         &self,
         socket: &mut TcpStream,
         to: SocketAddr,

@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use dui_core::{Key, Keyring};
+use dui_core::{ClusterName, Key, Keyring, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -30,7 +30,9 @@ impl Side {
     fn secured(cluster: &str, keys: &[u8]) -> Self {
         let keys = keys.iter().map(|key| Key::from_slice(&[*key; 32]).unwrap());
         let keys = Keyring::new(keys.collect()).unwrap();
-        let security = Security::new(cluster.parse().unwrap(), keys);
+        let cluster: ClusterName = cluster.parse().unwrap();
+        let door = Arc::new(Door::new(cluster.clone(), NodeId(1)));
+        let security = Arc::new(Security::new(cluster, keys));
         let listener = crate::ports::bind_tcp(
             HERE,
             crate::Port {
@@ -39,7 +41,7 @@ impl Side {
             },
         )
         .unwrap();
-        let (streams, events) = Streams::new(HERE, security);
+        let (streams, events) = Streams::new(HERE, security, door);
         Self {
             streams,
             events,

@@ -1,5 +1,6 @@
 //! Stories of several nodes in one process: they find, lose and leave each other.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::town::{PATIENCE, Town, hears, joining, sees, settles};
@@ -183,11 +184,7 @@ async fn of_a_copied_directory_one_node_stops() {
     let mut original = Node::start(town.options_with_dir("original", dir.path()))
         .await
         .unwrap();
-    std::fs::copy(
-        dir.path().join("node.state"),
-        copy.path().join("node.state"),
-    )
-    .unwrap();
+    copy_all(dir.path(), copy.path());
     let mut copied = Node::start(town.options_with_dir("copied", copy.path()))
         .await
         .unwrap();
@@ -199,6 +196,40 @@ async fn of_a_copied_directory_one_node_stops() {
     };
     let fatal = timeout(PATIENCE, stopped).await.unwrap().unwrap();
     assert!(fatal.to_string().contains("copied"), "{fatal}");
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, copy) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if path.is_dir() {
+            copy_all(&path, &copy);
+        } else {
+            std::fs::copy(path, copy).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_manager_whose_promises_are_lost_starts_as_a_new_node() {
+    let town = Town::new();
+    let dir = tempfile::tempdir().unwrap();
+    let id_of = async |name: &str| {
+        let options = town.options_with_dir(name, dir.path());
+        let node = Node::start(options).await.unwrap();
+        let id = node.handle().this().await.unwrap().member.id;
+        node.stop().await;
+        id
+    };
+    let id = id_of("ann").await;
+    assert_eq!(id_of("ann").await, id, "nothing is missing");
+    std::fs::remove_file(dir.path().join("founding")).unwrap();
+    let fresh = id_of("ann").await;
+    assert_ne!(fresh, id);
+    assert_eq!(id_of("ann").await, fresh);
 }
 
 #[tokio::test]

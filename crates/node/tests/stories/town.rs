@@ -20,11 +20,13 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) fn new() -> Self {
-        // The kernel's free port: no other test hears our beacons.
+        // The kernel's free port: no other test hears our beacons, nor founds
+        // our cluster.
         let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr();
+        let port = free.unwrap().port();
         Self {
-            cluster: "town".parse().unwrap(),
-            discovery_port: asked(free.unwrap().port()),
+            cluster: format!("town-{port}").parse().unwrap(),
+            discovery_port: asked(port),
         }
     }
 

@@ -265,6 +265,7 @@ impl Stage {
             elected_at: revision / 2 * 2,
             view: revision,
             voters,
+            ephemeral: false,
         };
         self.world
             .with(place, |peer, now| peer.tell_leader(now, news));
