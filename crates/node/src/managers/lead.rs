@@ -203,6 +203,7 @@ impl Departure {
             .collect();
         heirs.sort_unstable_by(|a, b| b.cmp(a));
         for (_, heir) in heirs {
+            tracing::info!(target: "dui", event = "lead_handed_over", to = %heir, term = beat.term);
             self.group.hand_over(heir).await?;
             let patience = by.min(Instant::now() + DEPART_MAX / 4);
             let handed = async {

@@ -356,6 +356,9 @@ impl Task {
         };
         match report.done {
             Done::Claim => {
+                if reign.claimed && report.worked {
+                    tracing::info!(target: "dui", event = "lead_taken", term = reign.term);
+                }
                 reign.claiming = false;
                 reign.claimed &= report.worked;
             }
@@ -420,7 +423,9 @@ impl Task {
 
     async fn reign_or_not(&mut self, beat: &Beat) {
         if !beat.leads {
-            self.reign = None;
+            if let Some(reign) = self.reign.take() {
+                tracing::info!(target: "dui", event = "lead_lost", term = reign.term);
+            }
         } else if self
             .reign
             .as_ref()
