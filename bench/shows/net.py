@@ -176,11 +176,11 @@ class HostCluster(Cluster):
         self.label = label
         self.wrap = wrap
 
-    def start(self, *flags, host=None, slot=None):
+    def start(self, *flags, host=None, slot=None, role="worker"):
         """Starts the node of a host (of the next one, unless it is said)."""
         host = host or self.hosts[len(self.all)]
         slot = host.number if slot is None else slot
-        argv = [self.show.binary, "run", "--log-format", "json", "--role", "worker",
+        argv = [self.show.binary, "run", "--log-format", "json", "--role", role,
                 "--bind", self.bind or host.address, "--name", f"{self.label}{slot:02}"]
         if self.name:
             argv += ["--cluster", self.name]

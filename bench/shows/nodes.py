@@ -176,7 +176,7 @@ class Cluster:
         self.all = []
         self.live = []
 
-    def start(self, *flags, slot=None, bind=None):
+    def start(self, *flags, slot=None, bind=None, role="worker"):
         """Starts a node; `slot` (name, data directory) and `bind` put it in the place of another."""
         count = len(self.all)
         slot = count if slot is None else slot
@@ -185,7 +185,7 @@ class Cluster:
             argv += ["--cluster", self.name]
         if self.own_addresses:
             bind = bind or f"127.0.{1 + count // 250}.{1 + count % 250}"
-            argv += ["--role", "worker", "--bind", bind, "--name", f"n{slot:03}"]
+            argv += ["--role", role, "--bind", bind, "--name", f"n{slot:03}"]
         if self.key:
             argv += ["--key-file", self.key]
         if self.data:
@@ -245,6 +245,15 @@ class Cluster:
     def wait_all_see_all(self, timeout_s):
         """Waits until every live node sees every live node alive; since when."""
         return self.wait(f"all {len(self.live)} see all", self.complete_since, timeout_s)
+
+    def leader(self, observers=None):
+        """The one that all of these (of the live ones) were told of last, as the line says it."""
+        said = [node.events("leader_changed") for node in observers or self.live]
+        if not all(said):
+            return None
+        newest = [lines[-1] for lines in said]
+        same = {(line["id"], line["revision"], line["cluster_id"]) for line in newest}
+        return newest[0] if len(same) == 1 else None
 
     def last(self, event, observers, after, **fields):
         """When the last of `observers` logged `event` with these fields, not before `after`.
