@@ -188,7 +188,8 @@ const (
 	Live Probe = "/healthz"
 	// Started: the sockets are bound.
 	Started Probe = "/startupz"
-	// Ready: not leaving, and a peer or a discovery window was seen.
+	// Ready: not leaving, a peer or a discovery window was seen, and a leader
+	// is known where others were expected to found with.
 	Ready Probe = "/readyz"
 )
 

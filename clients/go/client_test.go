@@ -448,11 +448,16 @@ func TestMessagesAreReadWhereverTheyAreCut(t *testing.T) {
 }
 
 func TestEventsOfTheFutureArePassedOver(t *testing.T) {
-	if _, known, err := typed(message{"leader_changed", "{}", ""}); known || err != nil {
+	if _, known, err := typed(message{"sun_rose", "{}", ""}); known || err != nil {
 		t.Fatal(known, err)
 	}
 	if _, _, err := typed(message{"shared_changed", "{}", ""}); err == nil {
 		t.Fatal("a change without entry")
+	}
+	for _, kind := range []string{"leader_changed", "view_changed"} {
+		if _, _, err := typed(message{kind, "{}", ""}); err == nil {
+			t.Fatal(kind, "that tells nothing")
+		}
 	}
 }
 

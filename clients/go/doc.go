@@ -1,5 +1,5 @@
 // Package dui is a client of dui nodes: who is in the cluster, who is alive,
-// shared entries, user events, and a watch of all of that.
+// who leads, shared entries, user events, and a watch of all of that.
 //
 //	client, err := dui.New("127.0.0.1:7777", "127.0.0.1:7778")
 //	...

@@ -14,11 +14,13 @@ import (
 // The server sends a comment every 15 s, so silence means that it is gone.
 const silenceMax = 50 * time.Second
 
-// WatchFilter says what to watch. The zero value watches members and all user
-// events, as the API does.
+// WatchFilter says what to watch. The zero value watches members, the leader
+// and all user events, as the API does.
 type WatchFilter struct {
 	// Members: changes of members.
 	Members bool
+	// Leader: who leads, and the numbered views.
+	Leader bool
 	// AllEvents: every user event. EventName: those of this name.
 	AllEvents bool
 	EventName string
@@ -32,6 +34,9 @@ func (f WatchFilter) path() string {
 	query := url.Values{}
 	if f.Members {
 		query.Set("members", "")
+	}
+	if f.Leader {
+		query.Set("leader", "")
 	}
 	if f.AllEvents || f.EventName != "" {
 		query.Set("events", f.EventName)
@@ -47,8 +52,9 @@ type EventKind string
 
 const (
 	// Reset carries the present Members: whatever was known before is void,
-	// entries included, which follow one by one. Comes first when members or
-	// entries are watched, and whenever the stream cannot go on without a gap.
+	// entries included, which follow one by one. Comes first when members, the
+	// leader or entries are watched, and whenever the stream cannot go on
+	// without a gap.
 	Reset EventKind = "reset"
 	// MemberAlive to MemberForgotten carry the Member.
 	MemberAlive     EventKind = "member_alive"
@@ -56,6 +62,11 @@ const (
 	MemberFailed    EventKind = "member_failed"
 	MemberLeft      EventKind = "member_left"
 	MemberForgotten EventKind = "member_forgotten"
+	// LeaderChanged carries the Leader: another one leads, or nobody; or, after
+	// a reset, who does.
+	LeaderChanged EventKind = "leader_changed"
+	// ViewChanged carries the View: the managers have agreed on another one.
+	ViewChanged EventKind = "view_changed"
 	// UserEventHappened carries the Event.
 	UserEventHappened EventKind = "user_event"
 	// SharedChanged carries Change and Entry: the entry changed or, between a
@@ -90,6 +101,10 @@ type Watched struct {
 	// Member of MemberAlive to MemberForgotten, and why it was forgotten.
 	Member *Member
 	Reason string
+	// Leader of LeaderChanged.
+	Leader *Leader
+	// View of ViewChanged.
+	View *View
 	// Event of UserEventHappened.
 	Event *UserEvent
 	// Change and Entry of SharedChanged.
@@ -227,6 +242,18 @@ func typed(m message) (Watched, bool, error) {
 		}
 		err = json.Unmarshal(data, &member)
 		watched.Member, watched.Reason = &member.Member, member.Reason
+	case LeaderChanged:
+		watched.Leader = new(Leader)
+		err = json.Unmarshal(data, watched.Leader)
+		if err == nil && watched.Leader.State == "" {
+			err = errors.New("no state")
+		}
+	case ViewChanged:
+		watched.View = new(View)
+		err = json.Unmarshal(data, watched.View)
+		if err == nil && watched.View.Number == 0 {
+			err = errors.New("no number")
+		}
 	case UserEventHappened:
 		watched.Event = new(UserEvent)
 		err = json.Unmarshal(data, watched.Event)

@@ -27,6 +27,8 @@ mod events;
 mod extract;
 mod guard;
 mod health;
+mod leader;
+mod managers;
 mod members;
 mod metrics;
 mod openapi;
@@ -35,6 +37,7 @@ mod refusal;
 mod routes;
 mod serve;
 mod shared;
+mod views;
 mod watch;
 
 use std::net::SocketAddr;

@@ -25,7 +25,9 @@ type Answer<T> = Result<Json<T>, Refusal>;
 pub(crate) async fn this(State(app): State<App>) -> Answer<SelfInfo> {
     let this = ask(app.handle().this()).await?;
     let tags = tags(&app, this.member.id).await?;
-    Ok(Json(convert::this(&this, tags, &app.settings())))
+    let news = ask(app.handle().leader()).await?.news;
+    let revision = news.map_or(0, |news| news.revision);
+    Ok(Json(convert::this(&this, tags, revision, &app.settings())))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -165,7 +167,8 @@ fn states(list: &str) -> Result<Vec<MemberState>, Refusal> {
     parsed.map_err(|why| Refusal::new(Code::BadParameter, why.to_string()))
 }
 
-async fn find(app: &App, text: &str) -> Result<core::Member, Refusal> {
+/// The member with this id or name.
+pub(crate) async fn find(app: &App, text: &str) -> Result<core::Member, Refusal> {
     pick(ask(app.handle().members()).await?, text)
 }
 

@@ -6,6 +6,7 @@
 use std::fmt::{Display, Write};
 
 use dui_node::core::{Counters, Member, MemberState, SelfInfo, SharedInfo};
+use dui_node::{GroupInfo, LeaderState, Leadership};
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -16,14 +17,31 @@ const STATES: [MemberState; 4] = [
     MemberState::Left,
 ];
 
+/// What a page is made of.
+#[derive(Debug)]
+pub(crate) struct Scraped {
+    pub(crate) counters: Counters,
+    pub(crate) members: Vec<Member>,
+    pub(crate) this: SelfInfo,
+    pub(crate) shared: SharedInfo,
+    pub(crate) leadership: Leadership,
+    /// Where this node has a part in it.
+    pub(crate) group: Option<GroupInfo>,
+    /// The newest view's number.
+    pub(crate) view: Option<u64>,
+    pub(crate) watchers: usize,
+}
+
 /// Everything there is to scrape.
-pub(crate) fn text(
-    counters: &Counters,
-    members: &[Member],
-    this: &SelfInfo,
-    shared: &SharedInfo,
-    watchers: usize,
-) -> String {
+pub(crate) fn text(scraped: &Scraped) -> String {
+    let Scraped {
+        counters,
+        members,
+        this,
+        shared,
+        watchers,
+        ..
+    } = scraped;
     let mut page = Page::default();
     let labels = [
         ("version", env!("CARGO_PKG_VERSION")),
@@ -87,6 +105,10 @@ pub(crate) fn text(
         page.family(&name, "gauge", help);
         page.sample(&name, &[], count);
     }
+    page.leader(scraped);
+    if let Some(group) = &scraped.group {
+        page.group(group);
+    }
     for (name, help, count) in counters.list() {
         let name = format!("dui_{name}_total");
         page.family(&name, "counter", help);
@@ -99,6 +121,86 @@ pub(crate) fn text(
 struct Page(String);
 
 impl Page {
+    fn leader(&mut self, scraped: &Scraped) {
+        let Scraped {
+            leadership, this, ..
+        } = scraped;
+        let known = leadership.state == LeaderState::Led;
+        let leader = leadership.leader.as_ref();
+        let leads = leader.is_some_and(|leader| leader.id == this.member.id);
+        let flags = [
+            (
+                "dui_leader_known",
+                "1 while this node knows a leader.",
+                known,
+            ),
+            ("dui_is_leader", "1 while this node leads.", leads),
+        ];
+        for (name, help, flag) in flags {
+            self.one(name, "gauge", help, u8::from(flag));
+        }
+        if let Some(number) = scraped.view {
+            let help = "The newest view of the members that the managers agreed on.";
+            self.one("dui_view_number", "gauge", help, number);
+        }
+    }
+
+    /// Of this node's part in the managers' group; `_total` since the process
+    /// began.
+    fn group(&mut self, group: &GroupInfo) {
+        let GroupInfo { beat, store, .. } = group;
+        let gauges = [
+            ("term", "The newest term that is known.", beat.term),
+            ("log_last", "The last record in the log.", beat.last),
+            (
+                "log_committed",
+                "The last record known to be agreed on.",
+                beat.committed,
+            ),
+            (
+                "log_applied",
+                "The last record that was applied here.",
+                beat.applied,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            self.one(&format!("dui_raft_{name}"), "gauge", help, value);
+        }
+        let counts = [
+            (
+                "appended_records",
+                "Records of the log that were kept.",
+                store.records_appended,
+            ),
+            (
+                "appended_bytes",
+                "Bytes written for them and all other changes.",
+                store.appended_bytes,
+            ),
+            ("fsyncs", "Syncs of the log.", store.fsyncs),
+        ];
+        for (name, help, count) in counts {
+            self.one(&format!("dui_raft_{name}_total"), "counter", help, count);
+        }
+        // In memory there are none.
+        if store.fsyncs > 0 {
+            let name = "dui_raft_fsync_seconds";
+            let help = "How long syncs of the log took; the quantile is of the last 512.";
+            self.family(name, "summary", help);
+            let p99 = store.fsync_time_p99.as_secs_f64();
+            self.sample(name, &[("quantile", "0.99")], p99);
+            let sum = store.fsync_time_sum.as_secs_f64();
+            self.sample(&format!("{name}_sum"), &[], sum);
+            self.sample(&format!("{name}_count"), &[], store.fsyncs);
+        }
+    }
+
+    /// A family of one sample.
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
     /// Begins a family of samples; it comes once, before its samples.
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         let help = help.replace('\\', r"\\").replace('\n', r"\n");
@@ -122,7 +224,61 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    use dui_node::consensus::founding::ClusterId;
+    use dui_node::consensus::group::Beat;
+    use dui_node::consensus::store::StoreMetrics;
+
     use super::*;
+
+    #[test]
+    fn a_part_in_the_group_is_told_and_syncs_where_there_are_any() {
+        let mut group = GroupInfo {
+            cluster: ClusterId(1),
+            beat: Beat {
+                leader: None,
+                leads: false,
+                term: 3,
+                voters: BTreeSet::new(),
+                changing: false,
+                learners: BTreeSet::new(),
+                ephemeral: BTreeSet::new(),
+                last: 12,
+                committed: 11,
+                applied: 10,
+                matched: BTreeMap::new(),
+                quorum_heard: None,
+                stopped: None,
+            },
+            store: StoreMetrics::default(),
+        };
+        let text = |group: &GroupInfo| {
+            let mut page = Page::default();
+            page.group(group);
+            page.0
+        };
+        let in_memory = text(&group);
+        for line in [
+            "dui_raft_term 3\n",
+            "dui_raft_log_last 12\n",
+            "dui_raft_log_applied 10\n",
+        ] {
+            assert!(in_memory.contains(line), "{in_memory}");
+        }
+        assert!(!in_memory.contains("fsync_seconds"), "{in_memory}");
+
+        group.store.fsyncs = 2;
+        group.store.fsync_time_sum = Duration::from_millis(30);
+        group.store.fsync_time_p99 = Duration::from_millis(20);
+        let durable = text(&group);
+        let summary = "# TYPE dui_raft_fsync_seconds summary\n\
+            dui_raft_fsync_seconds{quantile=\"0.99\"} 0.02\n\
+            dui_raft_fsync_seconds_sum 0.03\n\
+            dui_raft_fsync_seconds_count 2\n";
+        assert!(durable.contains(summary), "{durable}");
+    }
 
     #[test]
     fn a_family_reads_as_the_format_says() {

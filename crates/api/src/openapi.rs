@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use dui_client::{Forgotten, Problem, SharedChange};
+use dui_client::{Forgotten, Problem, SharedChange, View};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
@@ -23,9 +23,10 @@ use crate::{routes, shared};
     ),
     servers((url = "http://127.0.0.1:7777")),
     paths(shared::read, shared::put, shared::delete),
-    components(schemas(Problem, Forgotten, SharedChange)),
+    components(schemas(Problem, Forgotten, SharedChange, View)),
     tags(
         (name = "members", description = "Who is in the cluster, as this node sees it"),
+        (name = "leader", description = "What the managers agree on: who leads, who votes, and numbered views of the members"),
         (name = "shared", description = "Entries that every node holds and anyone may write: the last writer wins"),
         (name = "events", description = "Small messages to every node"),
         (name = "watch", description = "What happens, as it happens"),
@@ -98,6 +99,28 @@ impl IntoResponses for NotOneMember {
     }
 }
 
+/// What a route may answer instead that has the leader do something about a
+/// manager.
+pub(crate) struct Operated;
+
+impl IntoResponses for Operated {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let conflict = "`not_a_manager`, `not_a_voter`, `no_quorum`, `busy`; `ambiguous_name`, with the ids that carry it";
+        let unavailable = "`no_leader`, `no_answer`, `not_leader`, `not_done`, `not_moved`, `other_cluster`, `log_stopped`, `stalled`, `stopped`; see Retry-After";
+        [
+            (
+                "403",
+                "`forbidden_host`, `forbidden_origin`, `remote_forbidden`",
+            ),
+            ("404", "`unknown_member`"),
+            ("409", conflict),
+            ("503", unavailable),
+        ]
+        .map(|(status, codes)| (status.into(), problem(codes).into()))
+        .into()
+    }
+}
+
 fn problem(codes: &str) -> Response {
     let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
     ResponseBuilder::new()
@@ -126,7 +149,12 @@ mod tests {
         ("get", "/v1/events"),
         ("get", "/v1/events/{name}"),
         ("post", "/v1/events/{name}"),
+        ("get", "/v1/leader"),
+        ("post", "/v1/leader"),
         ("post", "/v1/leave"),
+        ("get", "/v1/managers"),
+        ("post", "/v1/managers/{member}/demote"),
+        ("post", "/v1/managers/{member}/promote"),
         ("get", "/v1/members"),
         ("get", "/v1/members/{member}"),
         ("post", "/v1/members/{member}/forget"),
@@ -139,6 +167,7 @@ mod tests {
         ("delete", "/v1/shared/{key}"),
         ("get", "/v1/shared/{key}"),
         ("put", "/v1/shared/{key}"),
+        ("get", "/v1/views"),
         ("get", "/v1/watch"),
     ];
 

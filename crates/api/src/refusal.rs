@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dui_client::{Code, Problem};
 use dui_node::core::{ForgetError, PublishError, WriteError};
-use dui_node::{ApiError, WriteFailure};
+use dui_node::{ApiError, NotDone, WriteFailure};
 
 /// The media type of problem details.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -98,6 +98,31 @@ impl From<WriteFailure> for Refusal {
     }
 }
 
+impl From<NotDone> for Refusal {
+    /// The leader may be of another version: its words are taken as they come.
+    fn from(NotDone { code, why }: NotDone) -> Self {
+        let of_managers = [
+            Code::NotAManager,
+            Code::NotAVoter,
+            Code::NoQuorum,
+            Code::Busy,
+            Code::LogStopped,
+            Code::NoAnswer,
+            Code::NoLeader,
+            Code::NotLeader,
+            Code::OtherCluster,
+            Code::Stopped,
+        ];
+        let known = of_managers.into_iter().find(|it| it.as_str() == code);
+        let code = known.unwrap_or(Code::NotDone);
+        let what = match code {
+            Code::NoLeader => "nobody leads: ",
+            _ => "",
+        };
+        Self::new(code, format!("{what}{why}"))
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status);
@@ -126,5 +151,32 @@ mod tests {
         let lasting = Refusal::from(ApiError::Forget(ForgetError::Alive)).into_response();
         assert_eq!(lasting.status(), StatusCode::CONFLICT);
         assert!(!lasting.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn what_the_managers_refuse_has_its_code_and_a_word_of_the_future_one_too() {
+        let refused = |code: &str| {
+            Refusal::from(NotDone {
+                code: code.into(),
+                why: "because".into(),
+            })
+        };
+        for (word, code, status) in [
+            ("no_leader", Code::NoLeader, 503),
+            ("not_a_voter", Code::NotAVoter, 409),
+            ("busy", Code::Busy, 409),
+            ("log_stopped", Code::LogStopped, 503),
+            ("not_done", Code::NotDone, 503),
+            ("on_holiday", Code::NotDone, 503),
+            // Not the managers' to say.
+            ("internal", Code::NotDone, 503),
+        ] {
+            let refusal = refused(word);
+            assert!(refusal.problem().is(code), "{word}: {refusal:?}");
+            assert_eq!(refusal.problem().status, status, "{word}");
+            assert!(refusal.problem().detail.ends_with("because"));
+        }
+        let response = refused("no_leader").into_response();
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
     }
 }

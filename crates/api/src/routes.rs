@@ -12,7 +12,10 @@ use utoipa_axum::routes;
 use crate::events::PAYLOAD_BYTES_MAX;
 use crate::openapi::Always;
 use crate::refusal::Refusal;
-use crate::{App, doctor, events, guard, health, members, openapi, recover, shared, watch};
+use crate::{
+    App, doctor, events, guard, health, leader, managers, members, openapi, recover, shared, views,
+    watch,
+};
 
 /// What drives the node: everything under `/v1`, and `/openapi.json`.
 ///
@@ -43,6 +46,11 @@ pub(crate) fn client_routes() -> OpenApiRouter<App> {
         .routes(routes!(members::forget))
         .routes(routes!(members::leave))
         .routes(routes!(members::discovery))
+        .routes(routes!(leader::leader, leader::hand_over))
+        .routes(routes!(views::views))
+        .routes(routes!(managers::managers))
+        .routes(routes!(managers::promote))
+        .routes(routes!(managers::demote))
         .routes(routes!(doctor::doctor))
         .routes(routes!(events::all))
         .routes(routes!(events::publish, events::named))

@@ -35,6 +35,12 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Lists the members.
     Members(MembersArgs),
+    /// Tells who leads: exit 0 if somebody does, 1 if nobody.
+    Leader(LeaderArgs),
+    /// Lists the numbered views of the members, as the managers have agreed on them.
+    Views(ViewsArgs),
+    /// Lists the managers: who leads, votes or stands by.
+    Managers(ManagersArgs),
     /// Tells why a member is in its state.
     Why(WhyArgs),
     /// Shows what happens, as it happens.
@@ -130,6 +136,81 @@ pub(crate) struct MembersArgs {
     /// Only members in these states: alive, suspect, failed, left.
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     pub(crate) state: Vec<MemberState>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct LeaderArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<LeaderCommand>,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Shows who leads again at every change.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeaderCommand {
+    /// Has a manager that votes lead, and waits until it does.
+    Move(MoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MoveArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Name or id of the manager that is to lead.
+    pub(crate) node: String,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ViewsArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Prints the API's JSON; with --watch one view a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Goes on with new views as the managers agree on them.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ManagersArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ManagersCommand>,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ManagersCommand {
+    /// Lets a manager vote that was demoted, once a seat is free.
+    Promote(SeatArgs),
+    /// Has a manager stand by: another one votes in its place.
+    Demote(SeatArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SeatArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Name or id of the manager.
+    pub(crate) node: String,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -301,7 +382,8 @@ pub(crate) struct HealthArgs {
     /// Whether its main loop turns; this is the default.
     #[arg(long, conflicts_with = "ready")]
     pub(crate) live: bool,
-    /// Whether it is not leaving and has seen a peer or waited for one.
+    /// Whether it is not leaving, has seen a peer or waited for one, and knows
+    /// a leader if it was started with --expect.
     #[arg(long)]
     pub(crate) ready: bool,
 }
@@ -443,6 +525,23 @@ mod tests {
             (&["put", "a", "1", "--file", "x"], false),
             (&["put", "a", "1", "--ack", "0"], false),
             (&["put", "a", "1", "--ttl", "30"], false),
+        ] {
+            let all = ["dui"].iter().chain(given);
+            assert_eq!(Cli::try_parse_from(all).is_ok(), valid, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn who_leads_and_who_votes_is_asked_and_said_with_one_command_each() {
+        for (given, valid) in [
+            (&["leader"][..], true),
+            (&["leader", "--watch", "--json"], true),
+            (&["leader", "move", "bo", "--json"], true),
+            (&["leader", "move"], false),
+            (&["leader", "--watch", "move", "bo"], false),
+            (&["managers", "promote", "bo"], true),
+            (&["managers", "demote"], false),
+            (&["managers", "dismiss", "bo"], false),
         ] {
             let all = ["dui"].iter().chain(given);
             assert_eq!(Cli::try_parse_from(all).is_ok(), valid, "{given:?}");

@@ -60,6 +60,9 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Run(args) => return run::run(args).await,
         Command::Up(args) => return up::up(args).await,
         Command::Members(args) => while_read(args.watch, ask::members(args)).await,
+        Command::Leader(args) => return while_read(args.watch, ask::leader(args)).await,
+        Command::Views(args) => while_read(args.watch, ask::views(args)).await,
+        Command::Managers(args) => ask::managers(args).await,
         Command::Why(args) => ask::why(args).await,
         Command::Watch(args) => while_read(true, ask::watch(args)).await,
         Command::Event(args) => ask::event(args).await,
@@ -82,13 +85,13 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
 }
 
 /// What goes on by itself ends without complaint when nobody reads it.
-async fn while_read(
+async fn while_read<T: Default>(
     endless: bool,
-    command: impl Future<Output = Result<(), Failure>>,
-) -> Result<(), Failure> {
+    command: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     tokio::select! {
         done = command => done,
-        () = screen::abandoned(), if endless => Ok(()),
+        () = screen::abandoned(), if endless => Ok(T::default()),
     }
 }
 

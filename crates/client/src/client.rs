@@ -26,8 +26,8 @@ use crate::path::{percent_encode, query};
 use crate::retry::Nodes;
 use crate::watch::{Watch, WatchFilter};
 use crate::{
-    Diagnosis, Discovery, EventList, LeaveOutcome, Member, MemberList, MemberState, Problem,
-    Recovered, SelfInfo, SharedChoice, UserEvent, Why,
+    Diagnosis, Discovery, EventList, Leader, LeaveOutcome, Manager, ManagerList, Member,
+    MemberList, MemberState, Problem, Recovered, SelfInfo, SharedChoice, UserEvent, ViewList, Why,
 };
 
 /// Wait for one answer unless told otherwise.
@@ -39,6 +39,10 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Wait for an examination: three seconds, more where names are looked up or
 /// other clusters have to be examined, too.
 const DOCTOR_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Wait for what the leader has to do: the node itself bounds it, and shows
+/// what has come of it.
+const OPERATE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Largest answer read. 1,024 events of 8 KiB, each byte escaped by JSON, fit.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -59,7 +63,8 @@ pub enum Probe {
     Live,
     /// `/startupz`: the sockets are bound.
     Started,
-    /// `/readyz`: not leaving, and a peer or a discovery window was seen.
+    /// `/readyz`: not leaving, a peer or a discovery window was seen, and a
+    /// leader is known where others were expected to found with.
     Ready,
 }
 
@@ -152,6 +157,41 @@ impl Client {
             .await
     }
 
+    /// Who leads, as the node knows it.
+    pub async fn leader(&self) -> Result<Leader, Error> {
+        self.get("/v1/leader").await
+    }
+
+    /// The numbered views that are still kept, oldest first; with a number
+    /// only those after it.
+    pub async fn views(&self, after: Option<u64>) -> Result<ViewList, Error> {
+        let after = after.map(|number| number.to_string());
+        self.get(&query("/v1/views", &[("after", after.as_deref())]))
+            .await
+    }
+
+    /// Who votes, who may, and how far each has come.
+    pub async fn managers(&self) -> Result<ManagerList, Error> {
+        self.get("/v1/managers").await
+    }
+
+    /// Lets a manager vote again that was demoted, and gives it as it is now:
+    /// it votes once it has all records and a seat is free.
+    pub async fn promote(&self, id_or_name: &str) -> Result<Manager, Error> {
+        self.operate(manager_path(id_or_name, "/promote")).await
+    }
+
+    /// Has a manager stand by, and gives it as it is now: it votes no more
+    /// once another one has taken its seat, or it is not needed.
+    pub async fn demote(&self, id_or_name: &str) -> Result<Manager, Error> {
+        self.operate(manager_path(id_or_name, "/demote")).await
+    }
+
+    /// Has a manager that votes lead, and waits until it does.
+    pub async fn move_leader(&self, to: &str) -> Result<Leader, Error> {
+        self.operate(query("/v1/leader", &[("to", Some(to))])).await
+    }
+
     /// Publishes an event to every node: a name of 1 to 128 bytes without
     /// control characters, a payload of at most 8 KiB. Never sent twice: where
     /// it is unknown whether it went out, the error says so.
@@ -226,6 +266,12 @@ impl Client {
     /// Asks another node from now on.
     pub(crate) fn turn_from(&self, address: &str) {
         self.nodes.turn_from(address);
+    }
+
+    /// What an operator says twice is said once.
+    async fn operate<T: DeserializeOwned>(&self, path: String) -> Result<T, Error> {
+        let call = Call::new(Method::POST, path).repeatable();
+        self.json(call, OPERATE_TIMEOUT).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
@@ -384,6 +430,10 @@ fn not_understood(address: &str, why: impl Display) -> Error {
 
 fn member_path(id_or_name: &str, rest: &str) -> String {
     format!("/v1/members/{}{rest}", percent_encode(id_or_name))
+}
+
+fn manager_path(id_or_name: &str, rest: &str) -> String {
+    format!("/v1/managers/{}{rest}", percent_encode(id_or_name))
 }
 
 fn event_path(name: &str) -> String {

@@ -23,6 +23,8 @@ mod entry;
 mod error;
 mod follow;
 mod health;
+mod leader;
+mod manager;
 mod member;
 mod path;
 mod problem;
@@ -32,6 +34,7 @@ mod shared;
 mod sse;
 mod time;
 mod user_event;
+mod view;
 mod watch;
 mod watch_event;
 
@@ -46,6 +49,8 @@ pub use entry::{
 pub use error::Error;
 pub use follow::Follow;
 pub use health::Health;
+pub use leader::{Leader, LeaderState};
+pub use manager::{Manager, ManagerList, Part};
 pub use member::{
     Forgotten, LeaveOutcome, Member, MemberList, MemberState, Role, SelfInfo, UnknownState, Why,
     WhyEntry,
@@ -55,5 +60,6 @@ pub use recover::{Recovered, SharedChoice, UnknownChoice};
 pub use shared::{Ack, Entries, WriteOptions};
 pub use time::{parse_duration, rfc3339};
 pub use user_event::{EventList, UserEvent};
+pub use view::{View, ViewList, ViewMember};
 pub use watch::{EventFilter, Watch, WatchFilter, Watched};
 pub use watch_event::WatchEvent;

@@ -145,7 +145,8 @@ pub struct SelfInfo {
     pub run: String,
     /// Rumors that this run originated. The same number as `messages`.
     pub message_counter: u64,
-    /// Revision of the consistent store; 0 while there is none.
+    /// The newest revision of what the managers have agreed on that it has
+    /// heard of; 0 before the first.
     pub revision: u64,
     /// Fingerprint of the cluster key that seals packets; `null` without a key.
     #[schema(example = "9f2c41aa")]

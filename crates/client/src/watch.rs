@@ -24,6 +24,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(50);
 pub struct WatchFilter {
     /// Changes of members.
     pub members: bool,
+    /// Who leads, and the numbered views.
+    pub leader: bool,
     /// User events: none, all, or those of one name.
     pub events: EventFilter,
     /// Shared entries whose keys begin with this; empty: all of them.
@@ -43,10 +45,11 @@ pub enum EventFilter {
 }
 
 impl WatchFilter {
-    /// Members and user events.
+    /// Members, the leader with the views, and user events.
     pub fn all() -> Self {
         Self {
             members: true,
+            leader: true,
             events: EventFilter::All,
             shared: None,
         }
@@ -66,9 +69,12 @@ impl WatchFilter {
             EventFilter::All => Some(""),
             EventFilter::Named(name) => Some(name.as_str()),
         };
-        let members = self.members.then_some("");
-        let shared = self.shared.as_deref();
-        let parameters = [("members", members), ("events", events), ("shared", shared)];
+        let parameters = [
+            ("members", self.members.then_some("")),
+            ("leader", self.leader.then_some("")),
+            ("events", events),
+            ("shared", self.shared.as_deref()),
+        ];
         query("/v1/watch", &parameters)
     }
 }
@@ -192,6 +198,8 @@ fn typed(message: &Message) -> Result<Option<WatchEvent>, serde_json::Error> {
         "member_failed" => WatchEvent::MemberFailed(data(message)?),
         "member_left" => WatchEvent::MemberLeft(data(message)?),
         "member_forgotten" => WatchEvent::MemberForgotten(data(message)?),
+        "leader_changed" => WatchEvent::LeaderChanged(data(message)?),
+        "view_changed" => WatchEvent::ViewChanged(data(message)?),
         "user_event" => WatchEvent::UserEvent(data(message)?),
         "shared_changed" => WatchEvent::SharedChanged(data(message)?),
         "complete" => WatchEvent::Complete,
@@ -208,13 +216,15 @@ mod tests {
     #[test]
     fn a_filter_is_asked_for_as_documented() {
         let deploys = WatchFilter {
-            members: false,
             events: EventFilter::Named("de ploy".into()),
-            shared: None,
+            ..WatchFilter::default()
         };
         assert_eq!(deploys.path(), "/v1/watch?events=de%20ploy");
         assert_eq!(WatchFilter::shared("a/").path(), "/v1/watch?shared=a%2F");
-        assert_eq!(WatchFilter::all().path(), "/v1/watch?members=&events=");
+        assert_eq!(
+            WatchFilter::all().path(),
+            "/v1/watch?members=&leader=&events="
+        );
     }
 
     #[test]
@@ -224,11 +234,13 @@ mod tests {
             data: data.into(),
             id: None,
         };
-        assert_eq!(typed(&message("leader_changed", "{}")).unwrap(), None);
+        assert_eq!(typed(&message("sun_rose", "{}")).unwrap(), None);
         assert_eq!(
             typed(&message("leaving", "{}")).unwrap(),
             Some(WatchEvent::Leaving)
         );
-        assert!(typed(&message("member_alive", "{}")).is_err());
+        for kind in ["member_alive", "leader_changed", "view_changed"] {
+            assert!(typed(&message(kind, "{}")).is_err(), "{kind}");
+        }
     }
 }

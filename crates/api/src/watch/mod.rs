@@ -1,11 +1,13 @@
 //! The watch: a node's events as a stream that can be resumed.
 //!
-//! An id is `RUN-SEQUENCE`. The order of events is this run's own, so a
+//! An id is `RUN-SEQUENCE`, with `-LEADER` where the leader is watched: which
+//! one was told of last. The order of events is this run's own, so a
 //! client that comes back to the same run goes on exactly where it was; to
 //! any other run, or when too much has happened since, the only honest
 //! answer is the present state: `reset`.
 
 mod present;
+mod told;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use dui_client::{Code, Forgotten, Problem, SharedChange};
 use dui_node::core::{Event, Member, RunId};
-use dui_node::{EventStream, NodeEvent, Sequenced, Tags};
+use dui_node::{EventStream, NodeEvent, Sequenced, Tags, consensus::machine::View};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
@@ -31,6 +33,7 @@ use crate::openapi::Always;
 use crate::refusal::Refusal;
 use crate::serve::Closing;
 use present::Present;
+use told::Told;
 
 /// A comment goes out after this much silence, so that both sides notice a
 /// connection that is gone, and no proxy takes it for idle.
@@ -40,10 +43,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WatchQuery {
-    /// Changes of members. Without any parameter members and user events are
-    /// watched.
+    /// Changes of members. Without any parameter members, the leader and user
+    /// events are watched.
     #[param(value_type = Option<bool>)]
     members: Option<String>,
+    /// Who leads, and the numbered views.
+    #[param(value_type = Option<bool>)]
+    leader: Option<String>,
     /// Changes of shared entries: those whose keys begin with this, or all
     /// when it has no value.
     #[param(example = "config/")]
@@ -58,10 +64,16 @@ pub(crate) struct WatchQuery {
 /// `member_alive`, `member_suspect`, `member_failed`, `member_left` carry the
 /// member, `member_forgotten` the member and a `reason`, `user_event` the
 /// event. `reset` carries the present members, as `GET /v1/members`: whatever
-/// was known before is void. It comes first when members are watched, and
-/// whenever the stream cannot go on without a gap. `leaving` is the last
+/// was known before is void. It comes first when members or the leader are
+/// watched, and whenever the stream cannot go on without a gap. `leaving` is the last
 /// event before the node ends the stream. Kinds that a client does not know
 /// are to be skipped.
+///
+/// `leader_changed` carries the leader, as `GET /v1/leader`, and comes when
+/// another one leads, nobody does, or the term or the cluster is another; after
+/// `reset` the present one is told. `view_changed` carries a view, in the order
+/// of their numbers; after `reset` or a gap `GET /v1/views?after=N` has those
+/// that are missing.
 ///
 /// `shared_changed` carries what happened to a shared entry, and the entry.
 /// With `shared`, `reset` comes first, too, then the present entries as if
@@ -99,11 +111,16 @@ pub(crate) async fn watch(
     let run = this.member.run;
     let start = Start::new(&headers, run);
     let events = ask(app.handle().subscribe(start.after(&filter))).await?;
+    let told = match start {
+        Start::After { told, .. } => Told::resumed(told),
+        Start::Fresh | Start::Elsewhere => Told::fresh(),
+    };
     let feed = Feed {
         app,
         run,
         events,
         present: None,
+        told: filter.leader.then_some(told),
         closing: closing.map(|Extension(closing)| closing),
         filter,
         over: false,
@@ -128,6 +145,8 @@ fn too_many_watchers() -> Refusal {
 #[derive(Debug, PartialEq, Eq)]
 struct Filter {
     members: bool,
+    /// The leader, and views.
+    leader: bool,
     events: bool,
     /// Only user events of this name.
     name: Option<String>,
@@ -137,9 +156,12 @@ struct Filter {
 
 impl Filter {
     fn new(query: WatchQuery) -> Result<Self, Refusal> {
-        let everything =
-            query.members.is_none() && query.events.is_none() && query.shared.is_none();
+        let everything = query.members.is_none()
+            && query.leader.is_none()
+            && query.events.is_none()
+            && query.shared.is_none();
         Ok(Self {
+            leader: switch("leader", query.leader.as_deref())? || everything,
             members: switch("members", query.members.as_deref())? || everything,
             events: query.events.is_some() || everything,
             name: query.events.filter(|name| !name.is_empty()),
@@ -158,7 +180,11 @@ enum Start {
     /// The client has seen nothing yet.
     Fresh,
     /// It has seen this event of this run and all before it.
-    After(u64),
+    After {
+        sequence: u64,
+        /// Which leader it was told of, if any.
+        told: Option<u64>,
+    },
     /// It comes from another run, or from another node.
     Elsewhere,
 }
@@ -168,13 +194,21 @@ impl Start {
         let Some(last) = headers.get("last-event-id") else {
             return Self::Fresh;
         };
-        let place = last.to_str().ok().and_then(|id| id.split_once('-'));
-        match place {
-            Some((of, sequence)) if of.parse() == Ok(run) => {
-                sequence.parse().map_or(Self::Elsewhere, Self::After)
-            }
-            _ => Self::Elsewhere,
+        let place = last.to_str().ok().and_then(|id| Self::place(id, run));
+        place.unwrap_or(Self::Elsewhere)
+    }
+
+    fn place(id: &str, run: RunId) -> Option<Self> {
+        let (of, place) = id.split_once('-')?;
+        if of.parse() != Ok(run) {
+            return None;
         }
+        let (sequence, told) = match place.split_once('-') {
+            Some((sequence, told)) => (sequence, Some(u64::from_str_radix(told, 16).ok()?)),
+            None => (place, None),
+        };
+        let sequence = sequence.parse().ok()?;
+        Some(Self::After { sequence, told })
     }
 
     /// Where to subscribe. At a place that is never kept the node begins with
@@ -183,9 +217,9 @@ impl Start {
     fn after(&self, filter: &Filter) -> Option<u64> {
         const NEVER_KEPT: u64 = u64::MAX;
         match self {
-            Self::Fresh if !filter.members && filter.shared.is_none() => None,
+            Self::Fresh if !filter.members && !filter.leader && filter.shared.is_none() => None,
             Self::Fresh | Self::Elsewhere => Some(NEVER_KEPT),
-            Self::After(sequence) => Some(*sequence),
+            Self::After { sequence, .. } => Some(*sequence),
         }
     }
 }
@@ -197,6 +231,8 @@ struct Feed {
     events: EventStream,
     /// The entries that are yet to be told after a reset.
     present: Option<Present>,
+    /// Where the leader is watched.
+    told: Option<Told>,
     closing: Option<Closing>,
     filter: Filter,
     over: bool,
@@ -207,12 +243,16 @@ impl Feed {
     /// The next message; `None` at the end.
     async fn next(&mut self) -> Option<Message> {
         while !self.over {
+            if let Some(message) = self.next_leader().await? {
+                return Some(message);
+            }
             if let Some(message) = self.next_present().await? {
                 return Some(message);
             }
             let event = tokio::select! {
                 event = self.events.next() => event,
                 () = end_of_server(&mut self.closing) => None,
+                () = time_to_look(&mut self.told) => continue,
             };
             let Some(Sequenced {
                 sequence,
@@ -224,18 +264,30 @@ impl Feed {
             };
             match event {
                 NodeEvent::Core(event) => {
+                    if let Some(told) = &mut self.told {
+                        told.due |= may_change_the_leader(&event);
+                    }
                     let tags = self.tags_of(&event).await?;
                     if let Some(message) = render(&self.filter, event, tags, at_ms) {
                         return Some(self.placed(message, sequence));
                     }
                 }
+                NodeEvent::View(view) if self.filter.leader => {
+                    let message = self.view(&view)?;
+                    return Some(self.placed(message, sequence));
+                }
                 NodeEvent::Reset => {
                     let reset = self.reset().await?;
                     self.present = self.filter.shared.is_some().then(Present::default);
-                    return Some(match self.present {
-                        None => self.placed(reset, sequence),
+                    if let Some(told) = &mut self.told {
+                        told.reset();
+                    }
+                    let all = self.present.is_none() && self.told.is_none();
+                    return Some(if all {
+                        self.placed(reset, sequence)
+                    } else {
                         // Who breaks off before all is told has to begin anew.
-                        Some(_) => reset.id(format!("{}-present", self.run)),
+                        reset.id(format!("{}-present", self.run))
                     });
                 }
                 NodeEvent::Leaving => return Some(self.goodbye()),
@@ -244,6 +296,19 @@ impl Feed {
             }
         }
         None
+    }
+
+    /// The leader, if it is another one than was told; otherwise as
+    /// [`Self::next_present`].
+    async fn next_leader(&mut self) -> Option<Option<Message>> {
+        let Some(told) = &mut self.told else {
+            return Some(None);
+        };
+        let Some(leader) = told.look(&self.app).await? else {
+            return Some(None);
+        };
+        let message = message("leader_changed", &leader)?;
+        Some(Some(self.placed(message, self.events.position())))
     }
 
     /// The next message of the present; `Some(None)`: an event comes first, or
@@ -273,10 +338,20 @@ impl Feed {
     /// The message with its place, from which a client can go on; without one
     /// as long as it does not know all that came before.
     fn placed(&self, message: Message, sequence: u64) -> Message {
-        match self.present {
-            None => message.id(format!("{}-{sequence}", self.run)),
-            Some(_) => message,
+        if self.present.is_some() {
+            return message;
         }
+        let place = format!("{}-{sequence}", self.run);
+        match self.told.as_ref().and_then(|told| told.print) {
+            Some(print) => message.id(format!("{place}-{print:x}")),
+            None => message.id(place),
+        }
+    }
+
+    fn view(&self, view: &View) -> Option<Message> {
+        // There are no views without a cluster.
+        let cluster = self.app.handle().views().cluster?;
+        message("view_changed", &convert::view(cluster, view))
     }
 
     /// The present state, which may be newer than the place in the order that
@@ -306,6 +381,18 @@ async fn end_of_server(closing: &mut Option<Closing>) {
         Some(closing) => closing.wait().await,
         None => std::future::pending().await,
     }
+}
+
+async fn time_to_look(told: &mut Option<Told>) {
+    match told {
+        Some(told) => told.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whoever leads may be among those who come and go.
+fn may_change_the_leader(event: &Event) -> bool {
+    matches!(event, Event::LeaderNews(_)) || member_of(event).is_some()
 }
 
 /// The event as a message; `None` when nobody asked for it.
@@ -371,10 +458,15 @@ mod tests {
     fn filter(members: Option<&str>, events: Option<&str>) -> Filter {
         let query = WatchQuery {
             members: members.map(Into::into),
+            leader: None,
             events: events.map(Into::into),
             shared: None,
         };
         Filter::new(query).unwrap()
+    }
+
+    fn after(sequence: u64, told: Option<u64>) -> Start {
+        Start::After { sequence, told }
     }
 
     fn start(last: &str) -> Start {
@@ -386,9 +478,9 @@ mod tests {
     #[test]
     fn without_a_filter_everything_is_watched() {
         let all = filter(None, None);
-        assert!(all.members && all.wants_user_event("deploy"));
+        assert!(all.members && all.leader && all.wants_user_event("deploy"));
         let members = filter(Some(""), None);
-        assert!(members.members && !members.wants_user_event("deploy"));
+        assert!(members.members && !members.leader && !members.wants_user_event("deploy"));
         let deploys = filter(None, Some("deploy"));
         assert!(!deploys.members && deploys.wants_user_event("deploy"));
         assert!(!deploys.wants_user_event("other"));
@@ -398,7 +490,10 @@ mod tests {
     #[test]
     fn a_client_resumes_only_on_the_run_it_comes_from() {
         let run = RunId(7).to_string();
-        assert_eq!(start(&format!("{run}-42")), Start::After(42));
+        assert_eq!(start(&format!("{run}-42")), after(42, None));
+        assert_eq!(start(&format!("{run}-42-ff")), after(42, Some(255)));
+        assert_eq!(start(&format!("{run}-present")), Start::Elsewhere);
+        assert_eq!(start(&format!("{run}-42-x")), Start::Elsewhere);
         assert_eq!(start(&format!("{}-42", RunId(8))), Start::Elsewhere);
         assert_eq!(start(&format!("{run}-x")), Start::Elsewhere);
         assert_eq!(start("garbage"), Start::Elsewhere);
@@ -408,7 +503,7 @@ mod tests {
     #[test]
     fn the_present_comes_first_unless_the_past_goes_on_or_nobody_needs_it() {
         let (all, events_only) = (filter(None, None), filter(None, Some("")));
-        assert_eq!(Start::After(42).after(&all), Some(42));
+        assert_eq!(after(42, None).after(&all), Some(42));
         assert_eq!(Start::Fresh.after(&events_only), None);
         for start in [Start::Fresh, Start::Elsewhere] {
             assert_eq!(start.after(&all), Some(u64::MAX));

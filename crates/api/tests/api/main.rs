@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod examples;
+mod leading;
 mod refusals;
 mod shared;
 mod story;

@@ -1,5 +1,6 @@
 //! A town of real nodes on loopback, each with its API served on ports of the kernel's choice.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::http::Request;
 use dui_api::{App, Settings, client_router, health_router, serve};
 use dui_client::{Client, Problem, Watch, Watched};
+use dui_node::core::ClusterName;
 use dui_node::{Node, Options, Port, Provider};
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
@@ -49,6 +51,7 @@ impl Resident {
         change: impl FnOnce(&mut Options),
     ) -> Self {
         let mut options = Options {
+            cluster: cluster(),
             name: Some(name.parse().unwrap()),
             peer_port: ANY_PORT,
             discovery: vec![Provider::Static(
@@ -120,6 +123,15 @@ impl Resident {
         self.stop.send(()).unwrap();
         self.server.await.unwrap();
     }
+}
+
+/// The cluster of this story: of one name only one is founded on a host. The
+/// test harness names the thread after the story.
+pub(crate) fn cluster() -> ClusterName {
+    let mut hasher = DefaultHasher::new();
+    std::thread::current().name().hash(&mut hasher);
+    let name = format!("api-{}-{:016x}", std::process::id(), hasher.finish());
+    name.parse().unwrap()
 }
 
 /// Waits until `condition` holds.

@@ -6,8 +6,11 @@
 mod acts;
 mod entries;
 mod events;
+mod leader;
+mod managers;
 mod members;
 mod stories;
+mod views;
 
 use std::io::Read;
 
@@ -20,8 +23,11 @@ use crate::failure::Failure;
 pub(crate) use acts::{forget, health, leave, recover};
 pub(crate) use entries::{delete, get, list, put};
 pub(crate) use events::{event, events};
+pub(crate) use leader::leader;
+pub(crate) use managers::managers;
 pub(crate) use members::{members, table};
 pub(crate) use stories::{watch, why};
+pub(crate) use views::views;
 
 /// A client of the node that is meant.
 pub(crate) fn client(ask: &Ask) -> Result<Client, Failure> {

@@ -1,11 +1,13 @@
 //! `dui why` and `dui watch`: what happened to a member, and what happens now.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use dui_client::{Member, UserEvent, WatchEvent, WatchFilter, Why, WhyEntry};
+use dui_client::{Member, UserEvent, View, WatchEvent, WatchFilter, Why, WhyEntry};
 use serde_json::json;
 
-use super::{client, entries, events, json as json_line};
+use super::views::{self, Names};
+use super::{client, entries, events, json as json_line, leader};
 use crate::args::{WatchArgs, WhyArgs};
 use crate::failure::Failure;
 use crate::moment;
@@ -80,20 +82,35 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<(), Failure> {
         .shared
         .map_or_else(WatchFilter::all, WatchFilter::shared);
     let mut watch = client.watch(&filter, None).await?;
+    let mut names = Names::default();
     while let Some(watched) = watch.next().await {
         let watched = watched?;
+        learn(&mut names, &watched.event);
         let line = if args.json {
             json_object(watched.id.as_deref(), &watched.event)?
         } else {
             match &watched.event {
                 // The members are not what was asked for.
                 WatchEvent::Reset(_) if !filter.members => String::new(),
-                event => for_people(event),
+                event => for_people(event, &names),
             }
         };
         screen.print(&line)?;
     }
     Ok(())
+}
+
+/// Views name those who are gone by their ids alone.
+fn learn(names: &mut Names, event: &WatchEvent) {
+    match event {
+        WatchEvent::Reset(list) => list
+            .members
+            .iter()
+            .for_each(|each| names.learn_member(each)),
+        WatchEvent::MemberAlive(member) => names.learn_member(member),
+        WatchEvent::ViewChanged(view) => names.learn_view(view),
+        _ => {}
+    }
 }
 
 /// `{"id", "event", "data"}`: what the stream carries, one object a line.
@@ -105,6 +122,8 @@ fn json_object(id: Option<&str>, event: &WatchEvent) -> Result<String, Failure> 
         WatchEvent::MemberFailed(member) => ("member_failed", json!(member)),
         WatchEvent::MemberLeft(member) => ("member_left", json!(member)),
         WatchEvent::MemberForgotten(forgotten) => ("member_forgotten", json!(forgotten)),
+        WatchEvent::LeaderChanged(leader) => ("leader_changed", json!(leader)),
+        WatchEvent::ViewChanged(view) => ("view_changed", json!(view)),
         WatchEvent::UserEvent(event) => ("user_event", json!(event)),
         WatchEvent::SharedChanged(change) => ("shared_changed", json!(change)),
         WatchEvent::Complete => ("complete", json!({})),
@@ -114,7 +133,7 @@ fn json_object(id: Option<&str>, event: &WatchEvent) -> Result<String, Failure> 
     json_line(&json!({ "id": id, "event": name, "data": data }))
 }
 
-fn for_people(event: &WatchEvent) -> String {
+fn for_people(event: &WatchEvent, names: &Names) -> String {
     let member = |what: &str, member: &Member| {
         let clock = moment::clock(&member.since);
         format!("{clock}  {what:<9}  {}  {}\n", member.name, member.address)
@@ -136,11 +155,29 @@ fn for_people(event: &WatchEvent) -> String {
                 gone.reason
             )
         }
+        WatchEvent::LeaderChanged(leader) => now(&leader::line(leader)),
+        WatchEvent::ViewChanged(view) => {
+            let change = views::change(view, names);
+            let View {
+                number, revision, ..
+            } = view;
+            now(&format!(
+                "view       {number} (revision {revision})  {change}"
+            ))
+        }
         WatchEvent::UserEvent(event) => user_event(event),
         WatchEvent::SharedChanged(change) => entries::change(change),
         WatchEvent::Leaving => "the asked node is leaving; nothing follows\n".into(),
         _ => String::new(),
     }
+}
+
+/// What the managers agree on has no time of its own: that of reading it.
+fn now(what: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = now.map_or(0, |now| now.as_millis() as u64);
+    let stamp = dui_client::rfc3339(ms);
+    format!("{}  {what}\n", moment::clock(&stamp))
 }
 
 fn user_event(event: &UserEvent) -> String {
@@ -203,7 +240,7 @@ mod tests {
     fn a_change_is_one_line_for_people_and_one_object_for_programs() {
         let event = WatchEvent::MemberFailed(why_bo().member);
         assert_eq!(
-            for_people(&event),
+            for_people(&event, &Names::default()),
             "02:16:26  failed     bo  127.0.0.1:7782\n"
         );
         let line = json_object(Some("r-7"), &event).unwrap();
@@ -211,5 +248,28 @@ mod tests {
         assert_eq!(object["event"], "member_failed");
         assert_eq!(object["id"], "r-7");
         assert_eq!(object["data"]["name"], "bo");
+    }
+
+    #[test]
+    fn a_view_names_who_is_gone_as_far_as_the_watch_has_heard_of_it() {
+        let mut names = Names::default();
+        let bo = why_bo().member;
+        learn(&mut names, &WatchEvent::MemberAlive(bo.clone()));
+        let view = View {
+            cluster_id: "c1".into(),
+            number: 3,
+            revision: 12,
+            joined: Vec::new(),
+            left: Vec::new(),
+            failed: vec![bo.id],
+        };
+        let event = WatchEvent::ViewChanged(view);
+        let line = for_people(&event, &names);
+        assert!(
+            line.ends_with("  view       3 (revision 12)  -bo(failed)\n"),
+            "{line}"
+        );
+        let line = json_object(Some("r-7"), &event).unwrap();
+        assert!(line.contains("\"view_changed\""), "{line}");
     }
 }

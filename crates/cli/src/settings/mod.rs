@@ -21,7 +21,8 @@ pub(crate) use load::load;
 pub(crate) use load::{Flags, Loaded, Source, load_for};
 pub(crate) use print::{print, print_location};
 pub(crate) use value::{
-    Bound, Discovery, Expected, Life, LogFormat, LogLevel, PortNumber, SharedPort, Size, Tagged, Told, Voters,
+    Bound, Discovery, Expected, Life, LogFormat, LogLevel, PortNumber, SharedPort, Size, Tagged,
+    Told, Voters,
 };
 use value::{Shape, Value};
 

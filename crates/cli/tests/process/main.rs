@@ -10,6 +10,7 @@ mod config;
 mod doctor;
 mod goodbye;
 mod hardship;
+mod leading;
 mod meeting;
 mod shared;
 mod sim;
