@@ -379,6 +379,22 @@ pub struct Beat {
     pub stopped: Option<String>,
 }
 
+impl Beat {
+    /// Whether nothing has changed that asks for a decision: records come and
+    /// go, and matter only while somebody learns.
+    pub fn is_like(&self, before: &Option<Beat>) -> bool {
+        let what = |beat: &Beat| {
+            let lead = (beat.leader, beat.leads, beat.term, beat.stopped.clone());
+            let learned = (!beat.learners.is_empty()).then(|| (beat.last, beat.matched.clone()));
+            let group = (beat.voters.clone(), beat.changing, beat.learners.clone());
+            (lead, group, learned)
+        };
+        before
+            .as_ref()
+            .is_some_and(|before| what(before) == what(self))
+    }
+}
+
 impl Pulse {
     /// Waits for the next change; `false` when there will be none.
     pub async fn changed(&mut self) -> bool {

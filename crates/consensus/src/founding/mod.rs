@@ -22,6 +22,8 @@
 #[cfg(test)]
 mod checker;
 pub mod sight;
+#[cfg(test)]
+mod votes;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use dui_consensus::call::{Answer, Call, Standing};
 use dui_consensus::founding::sight::Sight;
-use dui_consensus::founding::{ClusterId, Decision, Founding};
+use dui_consensus::founding::{ClusterId, Decision, Founding, Word};
 use dui_consensus::group::{Beat, Group, Lane, Pulse, Wire};
 use dui_consensus::machine::Agreed;
 use dui_core::{Event, LeaderNews, Member, MemberState, NodeId, Role};
@@ -84,6 +84,8 @@ pub(crate) struct Task {
 struct Part {
     group: Group,
     pulse: Pulse,
+    /// The last one that made a difference.
+    felt: Option<Beat>,
     agreed: watch::Receiver<Agreed>,
 }
 
@@ -291,11 +293,14 @@ impl Task {
             Call::Word(proposal, word) => {
                 let members = self.members().await;
                 let proposer = proposal.proposer();
-                let reachable = members
+                let alive = members
                     .iter()
-                    .any(|member| member.id == proposer && member.state == MemberState::Alive)
-                    || proposer == self.setup.me;
-                if self.setup.manager && self.setup.expect.is_some() && !self.departing {
+                    .any(|member| member.id == proposer && member.state == MemberState::Alive);
+                // What it would not accept it vetoes when it is asked.
+                let expected = self.setup.expect == u32::try_from(proposal.voters().len()).ok();
+                let reachable = (alive || proposer == self.setup.me) && expected;
+                let heard = expected || word != Word::Propose;
+                if self.setup.manager && heard && !self.departing {
                     let outputs = self.founding.hear(from, &proposal, word, reachable);
                     self.carry_out(outputs).await;
                 }
@@ -401,6 +406,10 @@ impl Task {
             return;
         };
         let beat = part.pulse.beat();
+        if beat.is_like(&part.felt) {
+            return;
+        }
+        part.felt = Some(beat.clone());
         if let Some(why) = &beat.stopped {
             tracing::error!(
                 target: "dui", event = "group_stopped", reason = %why,
@@ -638,6 +647,8 @@ impl Task {
             let _ = reply.send(());
             return;
         };
+        // It may stay up for a while after it has left, and is not to lead then.
+        part.group.set_campaigning(false);
         let reign = self.reign.as_ref();
         let kind = |id: &NodeId| {
             let standing = reign.and_then(|reign| reign.standings.get(id)?.clone());

@@ -318,6 +318,7 @@ impl Task {
         *lock(&self.front.group) = Some(group.clone());
         self.part = Some(Part {
             pulse: group.pulse(),
+            felt: None,
             agreed: group.agreed(),
             group,
         });
