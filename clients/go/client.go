@@ -209,9 +209,14 @@ type call struct {
 	// Doing it twice is doing it once; GET, PUT and DELETE always are
 	// (RFC 9110, section 9.2.2).
 	repeatable bool
+	// Whatever the method says.
+	never bool
 }
 
 func (r call) isRepeatable() bool {
+	if r.never {
+		return false
+	}
 	return r.repeatable || r.method == http.MethodGet || r.method == http.MethodPut || r.method == http.MethodDelete
 }
 
@@ -243,6 +248,10 @@ func once[T any](ctx context.Context, c *Client, request call, address string, t
 		return nil, err
 	}
 	answer := new(T)
+	if raw, is := any(answer).(*[]byte); is {
+		*raw = body
+		return answer, nil
+	}
 	if err := json.Unmarshal(body, answer); err != nil {
 		return nil, &Error{Kind: NotUnderstood, Address: address, Why: err.Error(), err: err}
 	}

@@ -237,9 +237,15 @@ class Story(unittest.TestCase):
         town = Ours(self.stage, net.sh(*compose, "ps", "--quiet").split())
         self.assertEqual(len(town.containers), 3)
         town.all_see_all()
+        led = town.wait("all know the leader", lambda: leaders(town.containers))
         net.sh(*compose, "stop")
         self.assertEqual([self.ended(container) for container in town.containers], [0, 0, 0])
-        net.sh(*compose, "down")
+        # The same managers, of the same cluster.
+        net.sh(*compose, "start")
+        self.assertEqual(town.wait("all know it again", lambda: leaders(town.containers)), led)
+        net.sh(*compose, "stop")
+        # With the volumes that the containers have, which nobody else has.
+        net.sh(*compose, "down", "--volumes")
         left = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={IMAGE}")
         self.assertEqual(left, "")
 
@@ -251,6 +257,16 @@ class Ours(containers.Town):
         self.show, self.containers, self.nodes = show, [], {}
         for container in ids:
             self.follow(container)
+
+
+def leaders(containers):
+    """The one formed cluster in which all of them know who leads."""
+    told = []
+    for container in containers:
+        asked = subprocess.run(["docker", "exec", container, "/dui", "leader", "--json"], capture_output=True, text=True)
+        told.append(json.loads(asked.stdout) if asked.returncode == 0 else {})
+    clusters = {leader.get("cluster_id") for leader in told}
+    return clusters.pop() if len(clusters) == 1 and len({leader.get("id") for leader in told}) == 1 else None
 
 
 def screen(master):

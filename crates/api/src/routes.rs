@@ -56,7 +56,16 @@ pub(crate) fn client_routes() -> OpenApiRouter<App> {
         .routes(routes!(events::publish, events::named))
         .routes(routes!(watch::watch))
         .routes(routes!(recover::recover))
+        .routes(routes!(recover::backup))
+        .merge(restore_route())
         .merge(shared_routes())
+}
+
+/// A backup may be as large as nodes send it one another.
+fn restore_route() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(recover::restore))
+        .layer(DefaultBodyLimit::max(recover::BACKUP_BYTES_MAX))
 }
 
 /// Shared entries, whose bodies may be larger than any other's.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use dui_client::{Ack, MemberState, SharedChoice};
 use dui_node::core::ClusterName;
@@ -61,9 +61,13 @@ pub(crate) enum Command {
     Leave(LeaveArgs),
     /// Removes a member for good; its id never comes back.
     Forget(ForgetArgs),
-    /// Decides which shared entries stay when two sides meet that were apart for
-    /// longer than deletions are remembered.
+    /// Decides what no node may decide by itself: after the loss of most of the
+    /// managers, and after a parting of shared entries that was too long.
     Recover(RecoverArgs),
+    /// Saves what the managers agreed on in a file; "-" prints it.
+    Backup(BackupArgs),
+    /// Founds a cluster with what was saved, on a manager that belongs to none.
+    Restore(RestoreArgs),
     /// Asks whether the node is well: exit 0 if it is, 1 if not.
     Health(HealthArgs),
     /// Tries sizes and timings in a simulator: thousands of nodes in virtual time.
@@ -389,6 +393,9 @@ pub(crate) struct HealthArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(
+    ArgGroup::new("what").required(true).args(["shared", "quorum", "reset", "abandon_founding"])
+))]
 pub(crate) struct RecoverArgs {
     #[command(flatten)]
     pub(crate) ask: Ask,
@@ -396,7 +403,45 @@ pub(crate) struct RecoverArgs {
     /// come back; say it on one node. discard: the node gives up what it holds
     /// and takes the other side's; say it on every node of one side.
     #[arg(long, value_name = "keep|discard")]
-    pub(crate) shared: SharedChoice,
+    pub(crate) shared: Option<SharedChoice>,
+    /// Most of the managers that vote are lost for good: this one founds a new
+    /// cluster alone, from what it has. Say it on one manager, the one that has
+    /// come furthest; asks first.
+    #[arg(long)]
+    pub(crate) quorum: bool,
+    /// With --quorum: although most of them are alive.
+    #[arg(long, requires = "quorum", conflicts_with_all = ["shared", "reset", "abandon_founding"])]
+    pub(crate) force: bool,
+    /// This manager gives up what it promised, and is a new node once it is
+    /// started again, which has to follow; asks first.
+    #[arg(long)]
+    pub(crate) reset: bool,
+    /// This manager gives up the proposal to found that it holds, at once.
+    #[arg(long)]
+    pub(crate) abandon_founding: bool,
+    /// Asks nothing.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Prints the API's JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Where to; "-" is stdout. A file that is there is replaced once the new
+    /// one is whole.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// What `dui backup` wrote; "-" is stdin.
+    pub(crate) file: PathBuf,
     /// Prints the API's JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -24,6 +24,12 @@ impl Failure {
         Self { code: FAILED, text }
     }
 
+    /// What was typed cannot work so.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { code: USAGE, text }
+    }
+
     /// Something that an operator has to set right.
     pub(crate) fn config(text: impl Into<String>) -> Self {
         let text = text.into();

@@ -74,6 +74,8 @@ async fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Leave(args) => ask::leave(args).await,
         Command::Forget(args) => ask::forget(args).await,
         Command::Recover(args) => ask::recover(args).await,
+        Command::Backup(args) => ask::backup(args).await,
+        Command::Restore(args) => ask::restore(args).await,
         Command::Health(args) => ask::health(args).await,
         Command::Sim(args) => sim::sim(&args),
         Command::Doctor(args) => return doctor::doctor(args).await,

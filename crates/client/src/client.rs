@@ -27,7 +27,7 @@ use crate::retry::Nodes;
 use crate::watch::{Watch, WatchFilter};
 use crate::{
     Diagnosis, Discovery, EventList, Leader, LeaveOutcome, Manager, ManagerList, Member,
-    MemberList, MemberState, Problem, Recovered, SelfInfo, SharedChoice, UserEvent, ViewList, Why,
+    MemberList, MemberState, Problem, SelfInfo, UserEvent, ViewList, Why,
 };
 
 /// Wait for one answer unless told otherwise.
@@ -42,7 +42,7 @@ const DOCTOR_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Wait for what the leader has to do: the node itself bounds it, and shows
 /// what has come of it.
-const OPERATE_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const OPERATE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Largest answer read. 1,024 events of 8 KiB, each byte escaped by JSON, fit.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -53,7 +53,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Client {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
     nodes: Arc<Nodes>,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// One of the questions that the health port answers.
@@ -84,7 +84,8 @@ impl Client {
     /// growing waits. A request that may have been carried out is sent again
     /// only if doing it twice is doing it once: everything but
     /// [`publish`](Self::publish), [`leave`](Self::leave),
-    /// [`forget`](Self::forget) and [`recover_shared`](Self::recover_shared).
+    /// [`forget`](Self::forget), the `recover_…` methods and
+    /// [`restore`](Self::restore).
     ///
     /// # Errors
     /// [`Error::BadAddress`] when one is anything else, or there is none.
@@ -239,13 +240,6 @@ impl Client {
         self.json(Call::new(Method::POST, path), self.timeout).await
     }
 
-    /// Decides which shared entries stay after a parting for longer than
-    /// tombstones live.
-    pub async fn recover_shared(&self, choice: SharedChoice) -> Result<Recovered, Error> {
-        let path = query("/v1/recover", &[("shared", Some(choice.as_str()))]);
-        self.json(Call::new(Method::POST, path), self.timeout).await
-    }
-
     /// Asks the health port; the client's address has to be that port's.
     ///
     /// # Errors
@@ -284,6 +278,23 @@ impl Client {
         call: Call,
         timeout: Duration,
     ) -> Result<T, Error> {
+        let parse = |body: Bytes, address: &str| {
+            serde_json::from_slice(&body).map_err(|why| not_understood(address, why))
+        };
+        self.parsed(call, timeout, parse).await
+    }
+
+    /// The answer to a call as it is, from whichever node gives one.
+    pub(crate) async fn bytes(&self, call: Call, timeout: Duration) -> Result<Bytes, Error> {
+        self.parsed(call, timeout, |body, _| Ok(body)).await
+    }
+
+    async fn parsed<T>(
+        &self,
+        call: Call,
+        timeout: Duration,
+        parse: impl Fn(Bytes, &str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut tries = self.nodes.tries();
         loop {
             let address = self.nodes.current().to_owned();
@@ -292,9 +303,7 @@ impl Client {
                 body(response, &address).await
             };
             let answer = match within(timeout, &address, answer).await {
-                Ok(body) => {
-                    serde_json::from_slice(&body).map_err(|why| not_understood(&address, why))
-                }
+                Ok(body) => parse(body, &address),
                 Err(error) => Err(error),
             };
             match answer {
@@ -377,6 +386,11 @@ impl Call {
 
     pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    pub(crate) fn once(mut self) -> Self {
+        self.repeatable = false;
         self
     }
 

@@ -56,7 +56,7 @@ pub use member::{
     WhyEntry,
 };
 pub use problem::{Code, Problem};
-pub use recover::{Recovered, SharedChoice, UnknownChoice};
+pub use recover::{Abandoned, GivenUp, Recovered, Refounded, SharedChoice, UnknownChoice};
 pub use shared::{Ack, Entries, WriteOptions};
 pub use time::{parse_duration, rfc3339};
 pub use user_event::{EventList, UserEvent};

@@ -96,6 +96,7 @@ codes! {
     BadContentType = "bad_content_type", 400, "The content type is not valid";
     BadCursor = "bad_cursor", 400, "The cursor is of no use here";
     ConditionalWrite = "conditional_write", 400, "Shared entries are written without conditions";
+    BadBackup = "bad_backup", 400, "The backup cannot be restored";
     BadRequest = "bad_request", 400, "The request cannot be read";
     ForbiddenHost = "forbidden_host", 403, "The Host header is not allowed";
     ForbiddenOrigin = "forbidden_origin", 403, "The Origin is not allowed";
@@ -111,6 +112,11 @@ codes! {
     NotAManager = "not_a_manager", 409, "The node is no manager that is alive";
     NotAVoter = "not_a_voter", 409, "The manager does not vote";
     NoQuorum = "no_quorum", 409, "The managers that remain could decide nothing";
+    HasQuorum = "has_quorum", 409, "The cluster works";
+    HasCluster = "has_cluster", 409, "The manager belongs to a cluster";
+    NoCopy = "no_copy", 409, "The manager has no copy of what was agreed";
+    NoDataDir = "no_data_dir", 409, "The node has no data directory";
+    NotFounding = "not_founding", 409, "There is nothing to abandon";
     Busy = "busy", 409, "Another change of the managers is under way";
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     Internal = "internal", 500, "The node made a mistake";

@@ -14,7 +14,7 @@ use prost::Message;
 
 use crate::founding::{ClusterId, Decision, Proposal, Word};
 use crate::machine::View;
-use crate::machine::store::{view_in, view_out};
+use crate::machine::store::{clusters_in, clusters_out, view_in, view_out, whole_in};
 use crate::record::{self, BadRecord, Seen, proto};
 use crate::types::{LogId, SnapshotMeta, Types, Vote};
 
@@ -36,6 +36,10 @@ pub enum Call {
     Views(ClusterId, u64),
     /// What the leader alone may do.
     Operate(ClusterId, Operation),
+    /// A copy of what is agreed, confirmed to be not old.
+    Backup(ClusterId),
+    /// Which clusters this one goes on for.
+    Origins(ClusterId),
 }
 
 /// What the Raft library sends.
@@ -51,6 +55,58 @@ pub enum Raft {
     Snapshot(Vote, SnapshotMeta, Vec<u8>),
     /// The leader hands over.
     Transfer(TransferLeaderRequest<Types>),
+}
+
+/// No term and no index comes near it; the library counts on that.
+const NUMBER_MAX: u64 = 1 << 62;
+
+impl Raft {
+    /// Whether it can have been said, by this manager: nobody votes or leads
+    /// in another's name. The library takes what it is told for granted, and
+    /// ends the process where that cannot be.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, from: NodeId) -> Result<(), &'static str> {
+        let (vote, ids): (&Vote, Vec<Option<&LogId>>) = match self {
+            Raft::Append(append) => {
+                let mut last = append.prev_log_id.as_ref();
+                for entry in &append.entries {
+                    let next = last.map_or(0, |id| id.index.saturating_add(1));
+                    // The first of all may be any: the log may begin there.
+                    let follows = entry.log_id.index == next || (last.is_none() && next == 0);
+                    if !follows || last.is_some_and(|id| *id > entry.log_id) {
+                        return Err("its records do not follow one another");
+                    }
+                    last = Some(&entry.log_id);
+                }
+                let prev = append.prev_log_id.as_ref();
+                (
+                    &append.vote,
+                    vec![prev, last, append.leader_commit.as_ref()],
+                )
+            }
+            Raft::Vote(vote) | Raft::PreVote(vote) => (&vote.vote, vec![vote.last_log_id.as_ref()]),
+            Raft::Snapshot(vote, meta, _) => {
+                let membership = meta.last_membership.log_id().as_ref();
+                (vote, vec![meta.last_log_id.as_ref(), membership])
+            }
+            Raft::Transfer(transfer) => (transfer.from_leader(), vec![transfer.last_log_id()]),
+        };
+        if vote.leader_id.node_id.0 != from {
+            return Err("it speaks for another manager");
+        }
+        let late = ids.iter().flatten().any(|id| id.leader_id > vote.leader_id);
+        // A candidate's log may be of a later leader than the term it stands in.
+        if late && !matches!(self, Raft::Vote(_) | Raft::PreVote(_)) {
+            return Err("its records are of a later leader than itself");
+        }
+        let huge = |id: &&LogId| id.index > NUMBER_MAX || id.leader_id.term > NUMBER_MAX;
+        if vote.leader_id.term > NUMBER_MAX || ids.into_iter().flatten().any(|id| huge(&id)) {
+            return Err("its numbers cannot be");
+        }
+        Ok(())
+    }
 }
 
 /// What an operator asks of the managers.
@@ -98,6 +154,13 @@ pub enum Views {
     },
 }
 
+impl Views {
+    /// Whether it tells nothing.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Views::Next(views) if views.is_empty())
+    }
+}
+
 /// An answer.
 #[derive(Debug)]
 pub enum Answer {
@@ -113,6 +176,10 @@ pub enum Answer {
     Standing(Standing),
     /// To [`Call::Views`].
     Views(Views),
+    /// To [`Call::Backup`]: the file.
+    Backup(Vec<u8>),
+    /// To [`Call::Origins`], oldest first.
+    Origins(Vec<ClusterId>),
     /// Not done, and why, for people. `code` is one of the API's.
     Refused {
         /// For programs.
@@ -150,6 +217,10 @@ mod wire {
         pub(super) views_after: Option<u64>,
         #[prost(message, optional, tag = "10")]
         pub(super) operate: Option<Operate>,
+        #[prost(bool, tag = "20")]
+        pub(super) backup: bool,
+        #[prost(bool, tag = "21")]
+        pub(super) origins: bool,
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -233,6 +304,11 @@ mod wire {
         pub(super) views: Option<Views>,
         #[prost(message, optional, tag = "9")]
         pub(super) refused: Option<Refused>,
+        #[prost(bytes = "vec", optional, tag = "20")]
+        pub(super) backup: Option<Vec<u8>>,
+        /// 16 bytes an id, end to end.
+        #[prost(bytes = "vec", optional, tag = "21")]
+        pub(super) origins: Option<Vec<u8>>,
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -311,6 +387,14 @@ impl Call {
                 });
             }
             Call::Standing => out.standing = true,
+            Call::Backup(cluster) => {
+                out.cluster = cluster_out(*cluster);
+                out.backup = true;
+            }
+            Call::Origins(cluster) => {
+                out.cluster = cluster_out(*cluster);
+                out.origins = true;
+            }
             Call::Views(cluster, after) => {
                 out.cluster = cluster_out(*cluster);
                 out.views_after = Some(*after);
@@ -352,6 +436,12 @@ impl Call {
             let place = (word.word as usize).wrapping_sub(1);
             let word = WORDS.get(place).ok_or(BadRecord("a word nobody knows"))?;
             return Ok(Call::Word(proposal, *word));
+        }
+        if call.backup {
+            return Ok(Call::Backup(cluster));
+        }
+        if call.origins {
+            return Ok(Call::Origins(cluster));
         }
         if let Some(after) = call.views_after {
             return Ok(Call::Views(cluster, after));
@@ -495,6 +585,8 @@ impl Answer {
                     },
                 });
             }
+            Answer::Backup(bytes) => out.backup = Some(bytes.clone()),
+            Answer::Origins(clusters) => out.origins = Some(clusters_out(clusters)),
             Answer::Refused { code, why } => {
                 out.refused = Some(wire::Refused {
                     code: code.clone(),
@@ -552,12 +644,7 @@ impl Answer {
         }
         if let Some(views) = &answer.views {
             if let Some(whole) = &views.whole {
-                let View {
-                    number,
-                    revision,
-                    joined: members,
-                    ..
-                } = view_in(whole)?;
+                let (number, revision, members) = whole_in(whole)?;
                 return Ok(Answer::Views(Views::Whole {
                     number,
                     revision,
@@ -566,6 +653,12 @@ impl Answer {
             }
             let next = views.next.iter().map(view_in);
             return Ok(Answer::Views(Views::Next(next.collect::<Result<_, _>>()?)));
+        }
+        if let Some(bytes) = answer.backup {
+            return Ok(Answer::Backup(bytes));
+        }
+        if let Some(origins) = &answer.origins {
+            return Ok(Answer::Origins(clusters_in(origins)?));
         }
         if answer.done {
             return Ok(Answer::Done);

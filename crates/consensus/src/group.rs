@@ -125,6 +125,19 @@ impl Group {
             }
             None => store::in_memory(),
         };
+        Self::start_on(cluster, me, opened, wire).await
+    }
+
+    /// As [`Self::start`], with what has been opened.
+    ///
+    /// # Errors
+    /// [`GroupError`].
+    pub async fn start_on(
+        cluster: ClusterId,
+        me: NodeId,
+        opened: store::Opened,
+        wire: Arc<dyn Wire>,
+    ) -> Result<Self, GroupError> {
         let (machine, agreed) = Machine::open(opened.snapshots)?;
         let network = Network { cluster, wire };
         let raft = openraft::Raft::new(
@@ -297,8 +310,15 @@ impl Group {
         let _ = tokio::task::spawn_blocking(move || log.close()).await;
     }
 
-    /// Answers another manager of the group.
-    pub async fn answer(&self, call: RaftCall) -> Answer {
+    /// Answers another manager of the group: `from`, who speaks for nobody else.
+    pub async fn answer(&self, from: NodeId, call: RaftCall) -> Answer {
+        if let Err(why) = call.check(from) {
+            tracing::warn!(target: "dui", event = "call_refused", %from, reason = why);
+            return Answer::Refused {
+                code: "bad_call".into(),
+                why: why.into(),
+            };
+        }
         let answered = match call {
             RaftCall::Append(append) => {
                 let answer = self.raft.append_entries(append).await;

@@ -5,11 +5,13 @@
 //! amounts to, [`record`] what lies in it, [`store`] where it lies, and
 //! [`call`] what managers ask of one another.
 
+pub mod backup;
 pub mod call;
 pub mod founding;
 pub mod group;
 pub mod machine;
 pub mod record;
 pub mod seats;
+pub mod seed;
 pub mod store;
 pub mod types;

@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dui_core::NodeId;
 
-use crate::founding::Decision;
+use crate::founding::{ClusterId, Decision};
 use crate::record::{Command, Gone, Outcome, Seen};
 
 pub use store::{Agreed, Machine};
 
 /// Views that are kept, for whoever was away.
 pub const VIEWS_MAX: usize = 1_024;
+/// So far revisions rise where a cluster is founded anew from a copy of what
+/// was agreed: the copy may be old, and no token may ever go back.
+pub const RAISE: u64 = 1 << 40;
 
 /// Who leads, since which revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct State {
     pub(crate) demoted: BTreeSet<NodeId>,
     /// The newest, without gaps.
     pub(crate) views: VecDeque<View>,
+    /// The clusters that this one goes on for, oldest first.
+    pub(crate) origins: Vec<ClusterId>,
 }
 
 impl State {
@@ -85,6 +90,30 @@ impl State {
     /// Managers that an operator does not want to vote.
     pub fn demoted(&self) -> &BTreeSet<NodeId> {
         &self.demoted
+    }
+
+    /// The clusters that this one goes on for, oldest first: an operator said
+    /// that they are no more.
+    pub fn origins(&self) -> &[ClusterId] {
+        &self.origins
+    }
+
+    /// What a cluster begins with that `me` founds alone and that goes on for
+    /// `origin`, whose state this is: revisions above all of its own and above
+    /// `above`, no leader yet, and nothing against `me`.
+    #[must_use]
+    pub fn refounded(mut self, me: NodeId, origin: ClusterId, above: u64) -> State {
+        self.demoted.remove(&me);
+        let mut origins = self.origins;
+        origins.retain(|known| *known != origin);
+        origins.push(origin);
+        State {
+            decision: Some(Decision::Created),
+            revision: self.revision.max(above).saturating_add(RAISE),
+            election: None,
+            origins,
+            ..self
+        }
     }
 
     /// Views that came after this one, oldest first; `None` when some of them
@@ -161,7 +190,7 @@ impl State {
         for gone in &gone {
             self.members.remove(&gone.id);
         }
-        self.revision += 1;
+        self.advance();
         if self.views.len() >= VIEWS_MAX {
             self.views.pop_front();
         }
@@ -177,7 +206,7 @@ impl State {
     /// Others vote from now on: news for everybody.
     pub(crate) fn reseat(&mut self) {
         if self.exists() {
-            self.revision += 1;
+            self.advance();
         }
     }
 
@@ -187,7 +216,13 @@ impl State {
         } else {
             self.demoted.remove(&manager)
         };
-        self.revision += u64::from(changed);
+        if changed {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        self.revision = self.revision.saturating_add(1);
     }
 
     fn exists(&self) -> bool {

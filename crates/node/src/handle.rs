@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use dui_consensus::founding::ClusterId;
 use dui_consensus::machine::View;
 use dui_core::{
     Acks, Counters, DiscoveryInfo, Entry, Event, ForgetError, Member, NodeId, NotParted, Now, Peer,
@@ -19,7 +20,7 @@ use crate::calls::Calls;
 use crate::discovery::{Board, ProviderState};
 use crate::doctor::Kit;
 use crate::history::{EventStream, History};
-use crate::managers::{Front, LeaderState};
+use crate::managers::Front;
 use crate::shared::{SharedWrite, WriteRequest, WriteResult};
 
 /// What a node is up to: for health checks.
@@ -50,8 +51,8 @@ pub struct Sequenced {
 pub enum NodeEvent {
     /// News from the core.
     Core(Event),
-    /// The managers agreed on another view of the members.
-    View(View),
+    /// The managers of this cluster agreed on another view of the members.
+    View(ClusterId, View),
     /// This node begins to leave; the last event of every stream.
     Leaving,
     /// Events were missed (a slow reader, or a resume point no longer kept):
@@ -226,7 +227,10 @@ impl Handle {
     /// # Errors
     /// [`ApiError::Stopped`].
     pub async fn status(&self) -> Result<Status, ApiError> {
-        let led = !self.front.waits_for_leader() || self.leader().await?.state == LeaderState::Led;
+        let led = match self.front.waits_for() {
+            None => true,
+            Some(waits) => waits.is_over(&self.leader().await?),
+        };
         self.ask(move |peer, now| {
             let leaving = peer.this().leaving;
             Status {

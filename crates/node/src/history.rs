@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use dui_consensus::founding::ClusterId;
 use dui_consensus::machine::View;
 use dui_core::Event;
 use futures_core::Stream;
@@ -49,8 +50,8 @@ impl History {
     }
 
     /// Adds a view.
-    pub(crate) fn add_view(&self, view: View) {
-        self.push(NodeEvent::View(view));
+    pub(crate) fn add_view(&self, cluster: ClusterId, view: View) {
+        self.push(NodeEvent::View(cluster, view));
     }
 
     /// Adds the last event: this node begins to leave.

@@ -59,7 +59,7 @@ pub use handle::{
 };
 pub use history::EventStream;
 pub use location::Location;
-pub use managers::{GroupInfo, LeaderState, Leadership, NotDone, Views};
+pub use managers::{GroupInfo, LeaderState, Leadership, NotDone, Refounded, Views};
 pub use node::Node;
 pub use options::{Host, Options, PeerPlace, PlaceError, Port, Provider};
 pub use place::{NoPlace, Place};

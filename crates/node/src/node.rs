@@ -20,7 +20,7 @@ use crate::history::History;
 use crate::interfaces::Watch;
 use crate::location::follow::Follower;
 use crate::location::{Location, Rules};
-use crate::managers::record::{self, Written};
+use crate::managers::record::{self, Lost, Written};
 use crate::managers::{self, Desk, Front};
 use crate::moving::Home;
 use crate::names;
@@ -185,7 +185,15 @@ impl Node {
             requests,
             stop: stopping,
         };
-        let (front, inputs) = Front::new(manager && setup.expect.is_some());
+        let waits = setup
+            .expect
+            .filter(|_| manager)
+            .map(|expect| managers::Waits {
+                me: id,
+                expect,
+                ephemeral: setup.dir.is_none(),
+            });
+        let (front, inputs) = Front::new(waits);
         let handle = Handle::new(
             asks,
             history.clone(),
@@ -325,6 +333,10 @@ fn remember(
             written = promises(store, &mut state)?;
         }
         store.save_at_start(&state)?;
+        if manager {
+            let dir = store.dir();
+            record::begun_anew(dir).map_err(|source| StorageError::of(dir, source))?;
+        }
     }
     Ok((state, store, written))
 }
@@ -339,10 +351,17 @@ fn promises(store: &Store, state: &mut State) -> Result<Written, StartError> {
     let dir = store.dir();
     let failed = |source| StorageError::of(dir, source);
     let lost = match record::read(dir, state.id).map_err(failed)? {
+        _ if record::is_given_up(dir) => Lost::GivenUp,
         Ok(written) => return Ok(written),
         Err(lost) => lost,
     };
-    if state.founding {
+    if lost == Lost::GivenUp {
+        let old = std::mem::replace(&mut state.id, fresh_id()?);
+        tracing::warn!(
+            target: "dui", event = "new_id", old = %old, id = %state.id,
+            reason = "it was reset: it promised nothing, and is a new node",
+        );
+    } else if state.founding {
         let old = std::mem::replace(&mut state.id, fresh_id()?);
         tracing::warn!(
             target: "dui", event = "new_id", old = %old, id = %state.id, lost = ?lost,

@@ -222,9 +222,9 @@ fn beside_the_longest_names_there_may_be_they_fit_their_packets() {
     move_in(&mut town, 0..20);
     for place in 20..40 {
         let largest = LeaderNews {
-            term: u64::MAX,
-            view: u64::MAX,
-            ..news(u64::MAX - 50 + place as u64)
+            term: 1 << 62,
+            view: 1 << 62,
+            ..news((1 << 62) - 50 + place as u64)
         };
         town.tell_leader(&name(place - 20), largest.clone());
         move_in(&mut town, place..place + 1);

@@ -18,7 +18,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use dui_client::{Code, Forgotten, Problem, SharedChange};
 use dui_node::core::{Event, Member, RunId};
-use dui_node::{EventStream, NodeEvent, Sequenced, Tags, consensus::machine::View};
+use dui_node::{EventStream, NodeEvent, Sequenced, Tags};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
@@ -272,8 +272,8 @@ impl Feed {
                         return Some(self.placed(message, sequence));
                     }
                 }
-                NodeEvent::View(view) if self.filter.leader => {
-                    let message = self.view(&view)?;
+                NodeEvent::View(cluster, view) if self.filter.leader => {
+                    let message = message("view_changed", &convert::view(cluster, &view))?;
                     return Some(self.placed(message, sequence));
                 }
                 NodeEvent::Reset => {
@@ -346,12 +346,6 @@ impl Feed {
             Some(print) => message.id(format!("{place}-{print:x}")),
             None => message.id(place),
         }
-    }
-
-    fn view(&self, view: &View) -> Option<Message> {
-        // There are no views without a cluster.
-        let cluster = self.app.handle().views().cluster?;
-        message("view_changed", &convert::view(cluster, view))
     }
 
     /// The present state, which may be newer than the place in the order that

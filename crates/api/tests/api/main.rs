@@ -4,6 +4,7 @@
 
 mod examples;
 mod leading;
+mod recovering;
 mod refusals;
 mod shared;
 mod story;

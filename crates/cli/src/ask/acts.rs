@@ -1,11 +1,11 @@
-//! `dui leave`, `forget`, `recover` and `health`: what changes or judges a node.
+//! `dui leave`, `forget` and `health`: what changes or judges a node.
 
 use std::time::Duration;
 
-use dui_client::{Client, LeaveOutcome, Probe, Recovered, SharedChoice};
+use dui_client::{Client, LeaveOutcome, Probe};
 
 use super::{address, client, json};
-use crate::args::{ForgetArgs, HealthArgs, LeaveArgs, RecoverArgs};
+use crate::args::{ForgetArgs, HealthArgs, LeaveArgs};
 use crate::failure::Failure;
 use crate::screen::Screen;
 
@@ -55,23 +55,6 @@ pub(crate) async fn forget(args: ForgetArgs) -> Result<(), Failure> {
         return Ok(screen.print(&json(&member)?)?);
     }
     Ok(screen.print(&format!("{} ({}) is forgotten\n", member.name, member.id))?)
-}
-
-/// Decides which shared entries stay after a long parting.
-pub(crate) async fn recover(args: RecoverArgs) -> Result<(), Failure> {
-    let recovered = client(&args.ask)?.recover_shared(args.shared).await?;
-    let screen = Screen::stdout();
-    if args.json {
-        return Ok(screen.print(&json(&recovered)?)?);
-    }
-    let Recovered { shared, entries } = recovered;
-    let text = match shared {
-        SharedChoice::Keep => format!("kept {entries} shared entries; the other side takes them\n"),
-        SharedChoice::Discard => {
-            format!("gave up {entries} shared entries; the other side's come instead\n")
-        }
-    };
-    Ok(screen.print(&text)?)
 }
 
 /// Asks the health port.

@@ -9,6 +9,7 @@ mod events;
 mod leader;
 mod managers;
 mod members;
+mod recover;
 mod stories;
 mod views;
 
@@ -20,12 +21,13 @@ use serde::Serialize;
 use crate::args::Ask;
 use crate::failure::Failure;
 
-pub(crate) use acts::{forget, health, leave, recover};
+pub(crate) use acts::{forget, health, leave};
 pub(crate) use entries::{delete, get, list, put};
 pub(crate) use events::{event, events};
 pub(crate) use leader::leader;
 pub(crate) use managers::managers;
 pub(crate) use members::{members, table};
+pub(crate) use recover::{backup, recover, restore};
 pub(crate) use stories::{watch, why};
 pub(crate) use views::views;
 

@@ -12,6 +12,7 @@ mod goodbye;
 mod hardship;
 mod leading;
 mod meeting;
+mod recovering;
 mod shared;
 mod sim;
 mod town;

@@ -21,6 +21,8 @@
 
 #[cfg(test)]
 mod checker;
+#[cfg(test)]
+mod refounding;
 pub mod sight;
 #[cfg(test)]
 mod votes;
@@ -29,6 +31,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use dui_core::NodeId;
+
+/// Proposals that a manager refuses in writing; of more it says that they are
+/// pending. A few come about by chance.
+const VETOED_MAX: usize = 1_024;
 
 /// Names a cluster, and the proposal that founded it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -215,6 +221,12 @@ impl Founding {
         self.record.slot.is_none() && self.record.member.is_none()
     }
 
+    /// Whether it has begun to found, and nothing is decided yet.
+    pub fn is_undecided(&self) -> bool {
+        let holds = self.record.slot.is_some() && self.record.member.is_none();
+        holds || self.current.is_some()
+    }
+
     /// What this manager, should it lead the group of its slot, proposes to
     /// it. `late`: it has waited long enough for the proof.
     pub fn wish(&self, late: bool) -> Option<Decision> {
@@ -270,6 +282,22 @@ impl Founding {
         }
         self.current = None;
         self.record.member = Some(cluster);
+        vec![Output::Write, Output::Serve(cluster)]
+    }
+
+    /// An operator has said that its cluster, if it has one, is lost, and that
+    /// it founds `cluster` alone, which goes on for that one. Who holds a
+    /// proposal has to see that decided first: nothing happens.
+    pub fn refound(&mut self, cluster: ClusterId) -> Vec<Output> {
+        if self.record.slot.is_some() && self.record.member.is_none() {
+            return Vec::new();
+        }
+        self.current = None;
+        self.record.slot = None;
+        self.proven = false;
+        // It never takes part there again.
+        let lost = self.record.member.replace(cluster);
+        self.record.abandoned.extend(lost);
         vec![Output::Write, Output::Serve(cluster)]
     }
 
@@ -426,7 +454,12 @@ impl Founding {
         if self.errs(Mistake::NobodyVetoes) {
             return Word::Pending;
         }
-        if self.record.vetoed.insert(id) {
+        // Who belongs to a cluster accepts nothing ever again: no need to write.
+        if self.record.member.is_none() && !self.record.vetoed.contains(&id) {
+            if self.record.vetoed.len() >= VETOED_MAX {
+                return Word::Pending;
+            }
+            self.record.vetoed.insert(id);
             outputs.push(Output::Write);
         }
         Word::Veto

@@ -53,6 +53,13 @@ impl Sight {
         others.take(2 * self.expect as usize).collect()
     }
 
+    /// Whether twice as many are here as are expected, or more.
+    pub fn is_crowded(&self, answers: &BTreeMap<NodeId, Option<Standing>>) -> bool {
+        let fresh = answers.values().flatten();
+        let fresh = fresh.filter(|standing| standing.fresh && standing.expect == self.expect);
+        fresh.count() + 1 >= 2 * self.expect as usize && self.expect > 1
+    }
+
     /// What to do at `now`, by the latest answers of those in sight;
     /// `None` from whom there is none yet.
     pub fn advise(
@@ -228,6 +235,17 @@ mod tests {
         }
         let advice = Sight::new(ANN, 3).advise(at(0), &answers);
         assert_eq!(advice, Advice::Join(ClusterId(7)));
+    }
+
+    #[test]
+    fn twice_as_many_as_expected_are_a_crowd() {
+        let ann = Sight::new(ANN, 3);
+        let mut answers = all();
+        for id in 4..=6 {
+            assert!(!ann.is_crowded(&answers), "{} others", answers.len());
+            answers.insert(NodeId(id), fresh(&[]));
+        }
+        assert!(ann.is_crowded(&answers));
     }
 
     #[test]

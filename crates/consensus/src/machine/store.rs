@@ -16,16 +16,19 @@ use prost::Message;
 use tokio::sync::watch;
 
 use super::{Election, State, View};
-use crate::founding::Decision;
-use crate::record::{self, BadRecord, Outcome, proto};
+use crate::founding::{ClusterId, Decision};
+use crate::record::{self, BadRecord, Outcome, Seen, proto};
 use crate::store::{Snapshots, StoreError};
 use crate::types::{LogId, SnapshotMeta, StoredMembership, Types};
+
+/// Members of a whole view.
+const MEMBERS_MAX: usize = 65_536;
 
 /// What is agreed, and by which record.
 #[derive(Clone, Debug, Default)]
 pub struct Agreed {
     /// What the records up to `applied` amount to.
-    pub state: State,
+    pub state: Arc<State>,
     pub(crate) applied: Option<LogId>,
     pub(crate) membership: StoredMembership,
 }
@@ -112,10 +115,12 @@ impl RaftStateMachine<Types> for Machine {
         self.agreed.send_modify(|agreed| {
             for entry in batch {
                 let outcome = match entry.payload {
-                    EntryPayload::Normal(command) => agreed.state.apply(&command),
+                    EntryPayload::Normal(command) => {
+                        Arc::make_mut(&mut agreed.state).apply(&command)
+                    }
                     EntryPayload::Membership(membership) => {
                         agreed.membership = StoredMembership::new(Some(entry.log_id), membership);
-                        agreed.state.reseat();
+                        Arc::make_mut(&mut agreed.state).reseat();
                         Outcome {
                             revision: agreed.state.revision,
                         }
@@ -207,6 +212,9 @@ struct ProtoAgreed {
     views: Vec<ProtoView>,
     #[prost(message, optional, tag = "9")]
     demoted: Option<proto::Ids>,
+    /// 16 bytes an id, end to end.
+    #[prost(bytes = "vec", tag = "20")]
+    origins: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -219,12 +227,39 @@ pub(crate) struct ProtoView {
     change: Option<proto::View>,
 }
 
+pub(crate) fn clusters_out(clusters: &[ClusterId]) -> Vec<u8> {
+    let bytes = clusters.iter().flat_map(|id| id.0.to_be_bytes());
+    bytes.collect()
+}
+
+pub(crate) fn clusters_in(bytes: &[u8]) -> Result<Vec<ClusterId>, BadRecord> {
+    let clusters = bytes.chunks(16).map(|id| {
+        let id = id.try_into().map_err(|_| BadRecord("no id of a cluster"))?;
+        Ok(ClusterId(u128::from_be_bytes(id)))
+    });
+    clusters.collect()
+}
+
 pub(crate) fn view_out(view: &View) -> ProtoView {
     ProtoView {
         number: view.number,
         revision: view.revision,
         change: Some(record::view_out(&view.joined, &view.gone)),
     }
+}
+
+/// A view of all members there are: its number, its revision, and they.
+pub(crate) fn whole_in(view: &ProtoView) -> Result<(u64, u64, Vec<Seen>), BadRecord> {
+    let change = view.change.as_ref().ok_or(BadRecord("a view of nothing"))?;
+    if change.joined.len() > MEMBERS_MAX {
+        return Err(BadRecord("a view with too many members"));
+    }
+    let members = change.joined.iter().map(record::seen_in);
+    Ok((
+        view.number,
+        view.revision,
+        members.collect::<Result<_, _>>()?,
+    ))
 }
 
 pub(crate) fn view_in(view: &ProtoView) -> Result<View, BadRecord> {
@@ -238,7 +273,7 @@ pub(crate) fn view_in(view: &ProtoView) -> Result<View, BadRecord> {
     })
 }
 
-fn encode(agreed: &Agreed) -> Vec<u8> {
+pub(crate) fn encode(agreed: &Agreed) -> Vec<u8> {
     let state = &agreed.state;
     ProtoAgreed {
         applied: agreed.applied.as_ref().map(record::log_id_out),
@@ -258,11 +293,12 @@ fn encode(agreed: &Agreed) -> Vec<u8> {
         members: state.members.values().map(record::seen_out).collect(),
         views: state.views.iter().map(view_out).collect(),
         demoted: Some(record::ids_out(state.demoted.iter().copied())),
+        origins: clusters_out(&state.origins),
     }
     .encode_to_vec()
 }
 
-fn decode(bytes: &[u8]) -> Result<Agreed, BadRecord> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Agreed, BadRecord> {
     let kept = ProtoAgreed::decode(bytes).map_err(|_| BadRecord("not readable"))?;
     let election = kept.elected.as_ref().map(|elected| {
         Ok(Election {
@@ -277,7 +313,7 @@ fn decode(bytes: &[u8]) -> Result<Agreed, BadRecord> {
     });
     let membership = kept.membership.as_ref().map(record::stored_membership_in);
     Ok(Agreed {
-        state: State {
+        state: Arc::new(State {
             decision: match kept.decision {
                 0 => None,
                 1 => Some(Decision::Created),
@@ -293,7 +329,8 @@ fn decode(bytes: &[u8]) -> Result<Agreed, BadRecord> {
                 demoted.into_iter().collect()
             },
             views: kept.views.iter().map(view_in).collect::<Result<_, _>>()?,
-        },
+            origins: clusters_in(&kept.origins)?,
+        }),
         applied: kept.applied.as_ref().map(record::log_id_in).transpose()?,
         membership: membership.transpose()?.unwrap_or_default(),
     })

@@ -95,6 +95,33 @@ fn every_election_has_a_token_above_all_before() {
 }
 
 #[test]
+fn a_cluster_that_goes_on_for_another_has_all_it_had_and_higher_tokens() {
+    let mut state = created();
+    join(&mut state, &[ANN, BO]);
+    for manager in [ANN, BO] {
+        let demoted = true;
+        state.apply(&Command::Demote { manager, demoted });
+    }
+    let elected = Command::Elected {
+        leader: BO,
+        term: 4,
+        above: 0,
+    };
+    let before = state.apply(&elected).revision;
+    let heard = before + 100;
+    for above in [0, heard] {
+        let new = state.clone().refounded(ANN, ClusterId(7), above);
+        assert_eq!(new.revision(), before.max(above) + RAISE);
+        assert_eq!((new.election(), new.origins()), (None, &[ClusterId(7)][..]));
+        assert_eq!(new.members(), state.members());
+        assert_eq!(new.demoted().iter().collect::<Vec<_>>(), [&BO]);
+    }
+    let twice = state.refounded(ANN, ClusterId(7), 0);
+    let twice = twice.refounded(BO, ClusterId(8), 0);
+    assert_eq!(twice.origins(), [ClusterId(7), ClusterId(8)]);
+}
+
+#[test]
 fn a_view_tells_what_changed_and_nothing_else() {
     let mut state = created();
     join(&mut state, &[ANN]);

@@ -1,8 +1,14 @@
-//! Stories of a group's store on a disk that crashes, tears, fills up and rots.
+//! Stories of a group's store, told by a naive twin of it.
+//!
+//! Here is how they are told, what the library asks of any store, and how
+//! changes are written. What disks do to it, each in a file of its own.
 
 #![allow(clippy::unwrap_used)]
 
+mod crashes;
+mod damage;
 mod double;
+mod full;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +21,6 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::OneshotReceiverOf;
 use openraft::{EntryPayload, StorageError};
-use proptest::prelude::*;
 
 use super::disk::Disk;
 use super::{LogStore, Opened, Snapshots, StoreError, open_on};
@@ -248,6 +253,29 @@ async fn found(log: &mut LogStore) -> Model {
     model
 }
 
+/// Like dice, and the same ones for the same seed.
+fn dice(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |below| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 33) as usize % below
+    }
+}
+
+/// A store that was closed, in one file, and what was when.
+fn closed() -> (Memory, History) {
+    let disk = Memory::default();
+    let history = block_on(async {
+        let mut log = open_with(&disk, u64::MAX).unwrap().log;
+        let history = live(&mut log, &story()[..20]).await;
+        log.close();
+        history
+    });
+    (disk, history)
+}
+
 // --- the library's own suite ---
 
 struct OnDisk;
@@ -299,397 +327,6 @@ fn a_directory_is_made_for_its_owner_alone_and_found_again() {
         assert_eq!(&found(&mut opened.log).await, history.now());
         assert_eq!(opened.snapshots.load().unwrap().unwrap(), b"state");
     });
-}
-
-// --- crashes ---
-
-/// Like dice, and the same ones for the same seed.
-fn dice(seed: u64) -> impl FnMut(usize) -> usize {
-    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move |below| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random >> 33) as usize % below
-    }
-}
-
-#[test]
-fn what_was_acknowledged_survives_a_crash_at_every_call_to_the_disk() {
-    let steps = story();
-    let whole = Memory::default();
-    block_on(async {
-        let mut log = open(&whole).unwrap().log;
-        let history = live(&mut log, &steps).await;
-        assert_eq!(history.acknowledged, steps.len());
-        log.close();
-    });
-    let calls = whole.calls();
-    assert!(calls > 100, "the story is long enough: {calls}");
-    assert!(
-        !whole.names().contains(&"log-0000000003".into()),
-        "and written anew"
-    );
-
-    for crash_at in 0..calls {
-        for seed in 0..4 {
-            let told = format!("crash at call {crash_at}, seed {seed}");
-            let disk = Memory::crashing_at(crash_at);
-            block_on(async {
-                let mut history = History {
-                    states: vec![Model::default()],
-                    acknowledged: 0,
-                };
-                if let Ok(mut opened) = open(&disk) {
-                    history = live(&mut opened.log, &steps).await;
-                }
-                let mut dice = dice(seed);
-                let disk = disk.after_crash(&mut dice);
-                let possible = &history.states[history.acknowledged..];
-                let mut log = open(&disk).unwrap_or_else(|e| panic!("{told}: {e}")).log;
-                let first = found(&mut log).await;
-                assert!(possible.contains(&first), "{told}: {first:?}");
-
-                // What was given out once stays, though nothing was written since.
-                let disk = disk.after_crash(&mut dice);
-                let mut log = open(&disk).unwrap_or_else(|e| panic!("{told}: {e}")).log;
-                assert_eq!(found(&mut log).await, first, "{told}");
-
-                // It goes on from there, and nothing of the crash comes back.
-                let step = Step::Append(1, 50);
-                assert!(take(&mut log, &first, &step).await.unwrap(), "{told}");
-                let disk = disk.after_crash(&mut dice);
-                let mut log = open(&disk).unwrap().log;
-                assert_eq!(found(&mut log).await, first.after(&step), "{told}");
-            });
-        }
-    }
-}
-
-#[test]
-fn a_file_cut_anywhere_gives_back_a_beginning_of_the_story_or_is_refused() {
-    let steps = &story()[..8];
-    let disk = Memory::default();
-    let history = block_on(async {
-        let mut log = open_with(&disk, u64::MAX).unwrap().log;
-        live(&mut log, steps).await
-    });
-    let whole = disk.contents("log-0000000001");
-    let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    let mut latest = 0;
-    let mut refused = 0;
-    for length in 0..=used {
-        let disk = Memory::with_file("log-0000000001", &whole[..length]);
-        match open(&disk) {
-            Err(StoreError::Damaged { .. }) => {
-                assert_eq!(latest, 0, "only what is sealed is missed: {length}");
-                assert_eq!(disk.names(), ["log-0000000001"], "nothing was changed");
-                refused += 1;
-            }
-            Err(error) => panic!("{length}: {error}"),
-            Ok(mut opened) => {
-                let found = block_on(found(&mut opened.log));
-                let at = history.states.iter().position(|state| *state == found);
-                let at = at.unwrap_or_else(|| panic!("{length}: {found:?}"));
-                assert!(at >= latest, "{length}");
-                latest = at;
-            }
-        }
-    }
-    assert!(refused > super::file::HEADER_BYTES);
-    assert_eq!(latest, steps.len());
-}
-
-#[test]
-fn what_only_the_cache_has_after_a_sync_failed_is_written_anew_before_it_counts() {
-    let disk = Memory::default();
-    block_on(async {
-        let mut log = open(&disk).unwrap().log;
-        log.save_vote(&vote(1)).await.unwrap();
-        disk.fail_syncs(true);
-        let error = log.save_vote(&vote(2)).await.unwrap_err();
-        let told = "raft: a sync failed: the disk lost it; look at the disk";
-        assert_eq!(error.to_string(), told);
-        // For good, whatever the disk says now.
-        disk.fail_syncs(false);
-        log.save_vote(&vote(3)).await.unwrap_err();
-        log.read_vote().await.unwrap_err();
-        append(&mut log, vec![entry(1, 0, 1)]).await.unwrap_err();
-        log.save_committed(None).await.unwrap_err();
-        assert_eq!(log.metrics().failed.as_deref(), Some(told));
-
-        // The cache shows the second vote. Whoever is told so relies on it.
-        let mut log = open(&disk).unwrap().log;
-        assert_eq!(log.read_vote().await.unwrap(), Some(vote(2)));
-        let disk = disk.after_crash(|_| 0);
-        let mut log = open(&disk).unwrap().log;
-        assert_eq!(log.read_vote().await.unwrap(), Some(vote(2)));
-    });
-}
-
-#[test]
-fn a_snapshot_is_the_one_before_or_the_new_one_whenever_the_disk_crashes() {
-    let save = |snapshots: &Snapshots| -> Vec<Vec<u8>> {
-        let mut possible = Vec::new();
-        for version in 1..4_u8 {
-            let bytes = vec![version; usize::from(version) * 700];
-            let saved = snapshots.save(&bytes).is_ok();
-            if saved {
-                possible.clear();
-            }
-            possible.push(bytes);
-            if !saved {
-                break;
-            }
-        }
-        possible
-    };
-    let whole = Memory::default();
-    save(&open(&whole).unwrap().snapshots);
-    for crash_at in 0..whole.calls() {
-        for seed in 0..4 {
-            let disk = Memory::crashing_at(crash_at);
-            let mut possible = Vec::new();
-            let mut kept = None;
-            if let Ok(opened) = open(&disk) {
-                // Nothing is saved yet at first.
-                possible = save(&opened.snapshots);
-                kept = opened.snapshots.load().unwrap_or(None);
-            }
-            let disk = disk.after_crash(dice(seed));
-            let found = open(&disk).unwrap().snapshots.load().unwrap();
-            let first = possible.iter().all(|bytes| bytes.len() == 700);
-            match found {
-                None => assert!(first && kept.is_none(), "crash at {crash_at}, seed {seed}"),
-                Some(bytes) => assert!(
-                    possible.contains(&bytes) || bytes.len() + 700 == possible[0].len(),
-                    "crash at {crash_at}, seed {seed}"
-                ),
-            }
-        }
-    }
-}
-
-// --- damage ---
-
-/// A store that was closed, in one file, and what was when.
-fn closed() -> (Memory, History) {
-    let disk = Memory::default();
-    let history = block_on(async {
-        let mut log = open_with(&disk, u64::MAX).unwrap().log;
-        let history = live(&mut log, &story()[..20]).await;
-        log.close();
-        history
-    });
-    (disk, history)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    /// A bit that flips anywhere is found and named. Only in the last frame
-    /// can it look like a crash: and behind a store that was closed, nothing
-    /// is lost by that.
-    #[test]
-    fn a_flipped_bit_is_named_and_never_served(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
-        let (disk, history) = closed();
-        let mut bytes = disk.contents("log-0000000001");
-        let at = at.index(bytes.len());
-        bytes[at] ^= 1 << bit;
-        let disk = Memory::with_file("log-0000000001", &bytes);
-        match open(&disk) {
-            Err(StoreError::Damaged { file, .. }) => {
-                prop_assert_eq!(file, Path::new("raft/log-0000000001"));
-                prop_assert_eq!(disk.contents("log-0000000001"), bytes);
-            }
-            Err(error) => return Err(TestCaseError::fail(error.to_string())),
-            Ok(mut opened) => {
-                // The frame that ends a file has a head and says that nothing
-                // is committed.
-                prop_assert!(at >= bytes.len() - (16 + 5), "{}", at);
-                prop_assert_eq!(&block_on(found(&mut opened.log)), history.now());
-            }
-        }
-    }
-
-    /// The same behind a crash: then it may be the last thing that was written,
-    /// here one step.
-    #[test]
-    fn a_bit_that_flips_behind_a_crash_costs_the_last_frame_at_most(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
-        let disk = Memory::default();
-        let (history, crashed) = block_on(async {
-            let mut log = open_with(&disk, u64::MAX).unwrap().log;
-            let history = live(&mut log, &story()[..18]).await;
-            (history, disk.after_crash(|_| 0))
-        });
-        let mut bytes = crashed.contents("log-0000000001");
-        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-        let at = at.index(used + 300);
-        bytes[at] ^= 1 << bit;
-        match open(&Memory::with_file("log-0000000001", &bytes)) {
-            Err(StoreError::Damaged { .. }) => prop_assert!(at < used),
-            Err(error) => return Err(TestCaseError::fail(error.to_string())),
-            Ok(mut opened) => {
-                let found = block_on(found(&mut opened.log));
-                let last_two = &history.states[history.states.len() - 2..];
-                prop_assert!(last_two.contains(&found));
-                prop_assert!(at < used || found == last_two[1]);
-            }
-        }
-    }
-
-    /// Whatever is done to it, in memory and after each restart a store holds
-    /// what a naive one would.
-    #[test]
-    fn a_store_holds_what_a_naive_one_would(seasons in prop::collection::vec((prop::collection::vec(steps(), 0..12), any::<bool>()), 1..6)) {
-        let mut disk = Memory::default();
-        let mut model = Model::default();
-        let mut dice = dice(7);
-        block_on(async {
-            for (steps, close) in seasons {
-                let mut log = open_with(&disk, 1_000).unwrap().log;
-                prop_assert_eq!(&found(&mut log).await, &model);
-                for step in steps {
-                    take(&mut log, &model, &step).await.unwrap();
-                    model = model.after(&step);
-                    prop_assert_eq!(&found(&mut log).await, &model);
-                }
-                // A purge does not wait; this does, for all before it.
-                append(&mut log, vec![]).await.unwrap().await.unwrap().unwrap();
-                if close {
-                    log.close();
-                } else {
-                    disk = disk.after_crash(&mut dice);
-                }
-            }
-            Ok(())
-        })?;
-    }
-}
-
-fn steps() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        (1..20_u64).prop_map(Step::Vote),
-        (0..5_usize, 0..400_usize).prop_map(|(count, bytes)| Step::Append(count, bytes)),
-        (0..4_u64).prop_map(Step::Truncate),
-        (0..6_u64).prop_map(Step::Purge),
-    ]
-}
-
-#[test]
-fn a_newer_format_is_told_apart_from_damage() {
-    let (disk, _) = closed();
-    let mut bytes = disk.contents("log-0000000001");
-    bytes[8] = 9;
-    let check = blake3::hash(&bytes[..48]);
-    bytes[48..56].copy_from_slice(&check.as_bytes()[..8]);
-    let error = open(&Memory::with_file("log-0000000001", &bytes)).unwrap_err();
-    assert!(
-        matches!(error, StoreError::Newer { found: 9, .. }),
-        "{error}"
-    );
-}
-
-#[test]
-fn a_log_that_is_missing_beside_its_snapshot_is_not_begun_again() {
-    let disk = Memory::default();
-    open(&disk).unwrap().snapshots.save(b"state").unwrap();
-    disk.remove("log-0000000001").unwrap();
-    let error = open(&disk).unwrap_err();
-    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-}
-
-#[test]
-fn a_damaged_snapshot_is_named() {
-    let disk = Memory::default();
-    open(&disk).unwrap().snapshots.save(b"state").unwrap();
-    for at in 0..disk.contents("snapshot").len() {
-        let mut bytes = disk.contents("snapshot");
-        bytes[at] ^= 4;
-        let snapshots = Snapshots::on(
-            Arc::new(Memory::with_file("snapshot", &bytes)),
-            Path::new("raft"),
-        );
-        let error = snapshots.load().unwrap_err();
-        assert!(
-            error.to_string().starts_with("raft/snapshot is damaged"),
-            "{error}"
-        );
-    }
-}
-
-// --- a full disk ---
-
-#[test]
-fn a_full_disk_keeps_what_it_acknowledged_and_nothing_that_it_refused() {
-    let disk = Memory::default();
-    block_on(async {
-        let mut log = open_with(&disk, u64::MAX).unwrap().log;
-        disk.room(Some(20_000));
-        let mut model = Model::default();
-        let step = Step::Append(1, 1_000);
-        let error = loop {
-            match take(&mut log, &model, &step).await {
-                Ok(_) => model = model.after(&step),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert!(error.to_string().ends_with("free some space"), "{error}");
-        assert!(model.entries.len() > 10, "{}", model.entries.len());
-        assert!(disk.used() < 20_000, "what was refused was cut off");
-        // Room does not help it: it is for the group to start again.
-        disk.room(None);
-        let error = log.save_vote(&vote(1)).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-
-        // Not even a crash brings back what was refused.
-        let disk = disk.after_crash(|below| below - 1);
-        let mut log = open(&disk).unwrap().log;
-        assert_eq!(found(&mut log).await, model);
-    });
-}
-
-#[test]
-fn a_disk_too_full_to_write_the_log_anew_lets_it_grow_as_it_is() {
-    let disk = Memory::default();
-    block_on(async {
-        let mut log = open_with(&disk, 2_000).unwrap().log;
-        log.save_vote(&vote(1)).await.unwrap();
-        // There is room ahead of what is written, and none for another file.
-        disk.room(Some(disk.used()));
-        let mut model = Model::default().after(&Step::Vote(1));
-        for _ in 0..20 {
-            for step in [Step::Append(1, 500), Step::Purge(9)] {
-                take(&mut log, &model, &step).await.unwrap();
-                model = model.after(&step);
-            }
-        }
-        log.save_vote(&vote(2)).await.unwrap();
-        assert_eq!(disk.names(), ["log-0000000001"]);
-        disk.room(None);
-        for term in 3..100 {
-            log.save_vote(&vote(term)).await.unwrap();
-        }
-        assert_eq!(disk.names(), ["log-0000000002"]);
-        log.close();
-        let mut log = open(&disk).unwrap().log;
-        assert_eq!(found(&mut log).await, model.after(&Step::Vote(99)));
-    });
-}
-
-#[test]
-fn a_disk_too_full_to_open_the_log_leaves_it_as_it_is() {
-    let (disk, history) = closed();
-    let before = disk.contents("log-0000000001");
-    disk.room(Some(disk.used()));
-    let error = open(&disk).unwrap_err();
-    assert!(matches!(error, StoreError::Io { .. }), "{error}");
-    assert_eq!(disk.names(), ["log-0000000001"]);
-    assert_eq!(disk.contents("log-0000000001"), before);
-    disk.room(None);
-    let mut log = open(&disk).unwrap().log;
-    assert_eq!(&block_on(found(&mut log)), history.now());
 }
 
 // --- writing anew, and at once ---

@@ -225,6 +225,11 @@ impl Peer {
         self.membership.snapshot(id)
     }
 
+    /// Whether an operator has removed this id for good.
+    pub fn is_forgotten(&self, id: NodeId) -> bool {
+        self.membership.forgotten().contains(&id)
+    }
+
     /// This node about itself.
     pub fn this(&self) -> SelfInfo {
         let member = self.membership.snapshot(self.config.id);

@@ -381,6 +381,9 @@ fn entry_news(raw: proto::EntryNews) -> Result<EntryNews, DecodeError> {
     })
 }
 
+/// What leader news count, at most: what is added to it does not overflow.
+const LEADER_NUMBER_MAX: u64 = 1 << 62;
+
 fn leader_news(raw: proto::LeaderNews) -> Result<LeaderNews, DecodeError> {
     if raw.voters.len() > VOTERS_MAX {
         return Err(Bounds("number of voters"));
@@ -388,6 +391,10 @@ fn leader_news(raw: proto::LeaderNews) -> Result<LeaderNews, DecodeError> {
     let voters = list(raw.voters, |bytes| node_id(&bytes))?;
     if !voters.is_sorted_by(|one, next| one < next) {
         return Err(Bounds("order of voters"));
+    }
+    let numbers = [raw.revision, raw.term, raw.elected_at, raw.view];
+    if voters.is_empty() || numbers.iter().any(|number| *number > LEADER_NUMBER_MAX) {
+        return Err(Bounds("numbers of leader news"));
     }
     let cluster_id = raw.cluster_id.try_into();
     Ok(LeaderNews {

@@ -112,8 +112,8 @@ fn said(voters: Vec<NodeId>) -> Result<(), DecodeError> {
 
 pub(crate) fn any_leader_news() -> impl Strategy<Value = LeaderNews> {
     let ids = (any::<u128>(), any::<u128>());
-    let numbers = any::<[u64; 4]>();
-    let voters = btree_set(any::<u128>(), 0..=VOTERS_MAX);
+    let numbers = any::<[u64; 4]>().prop_map(|numbers| numbers.map(|number| number >> 2));
+    let voters = btree_set(any::<u128>(), 1..=VOTERS_MAX);
     (ids, numbers, voters).prop_map(|(ids, [revision, term, elected_at, view], voters)| {
         LeaderNews {
             cluster_id: ids.0,

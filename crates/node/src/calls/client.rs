@@ -11,7 +11,7 @@ use dui_core::{ClusterName, NodeId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use super::{Assembly, OPEN_MAX, hello, parts};
+use super::{Assembly, IDLE_MAX, OPEN_MAX, hello, parts};
 use crate::handle::Handle;
 use crate::streams::{Security, StreamEvent, carry, connect};
 
@@ -68,19 +68,25 @@ impl Calls {
 
     async fn ask(self, to: NodeId, lane: Lane, call: Vec<u8>) -> Result<Vec<u8>, Unreached> {
         let slot = lock(&self.0.slots).entry((to, lane)).or_default().clone();
-        let connection = self.connection(&slot, to).await?;
-        let number = connection.next.fetch_add(1, Ordering::Relaxed);
-        let (reply, answer) = oneshot::channel();
-        lock(&connection.waiting).insert(number, reply);
-        // Whoever gives up waiting takes its place along.
-        let _place = Place(&connection.waiting, number);
-        for part in parts(number, &call) {
-            let sent = connection.frames.send(part).await;
-            sent.map_err(|_| Unreached(format!("the connection to {to} has ended")))?;
+        let mut again = true;
+        loop {
+            let connection = self.connection(&slot, to).await?;
+            let number = connection.next.fetch_add(1, Ordering::Relaxed);
+            let (reply, answer) = oneshot::channel();
+            lock(&connection.waiting).insert(number, reply);
+            // Whoever gives up waiting takes its place along.
+            let _place = Place(&connection.waiting, number);
+            let mut sent = true;
+            for part in parts(number, &call) {
+                sent &= connection.frames.send(part).await.is_ok();
+            }
+            // It was closed because nothing went over it, just now.
+            if !sent && std::mem::take(&mut again) {
+                continue;
+            }
+            let ended = |_| Unreached(format!("{to} closed the connection"));
+            return answer.await.map_err(ended);
         }
-        answer
-            .await
-            .map_err(|_| Unreached(format!("{to} closed the connection")))
     }
 
     async fn connection(&self, slot: &Slot, to: NodeId) -> Result<Connection, Unreached> {
@@ -118,7 +124,14 @@ impl Shared {
             let carrying = carry(socket, sealing, queue, events);
             let hearing = async {
                 let mut assembly = Assembly::default();
-                while let Some(StreamEvent::Frame(_, frame)) = received.recv().await {
+                loop {
+                    let next = timeout(IDLE_MAX, received.recv()).await;
+                    let frame = match next {
+                        Ok(Some(StreamEvent::Frame(_, frame))) => frame,
+                        // Somebody waits for an answer that takes long.
+                        Err(_) if !lock(&asking).is_empty() => continue,
+                        _ => break,
+                    };
                     match assembly.take(&frame) {
                         Ok(Some((number, answer))) => {
                             let asked = lock(&asking).remove(&number);

@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use dui_core::{ClusterName, NodeId, StreamId};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
-use super::{Assembly, MARK, OPEN_MAX, caller, parts};
+use super::{Assembly, CALLED_BYTES_MAX, MARK, OPEN_MAX, caller, parts};
 use crate::streams::{Sealing, StreamEvent, carry};
+
+const KIB: usize = 1_024;
 
 /// Answers calls. An answer of `None` ends the connection.
 pub(crate) trait Service: Send + Sync + 'static {
@@ -27,6 +29,8 @@ pub(crate) struct Door {
     me: NodeId,
     /// Nobody is answered before there is one.
     service: OnceLock<Arc<dyn Service>>,
+    /// A permit for each KiB of a call that is being answered.
+    room: Arc<Semaphore>,
 }
 
 impl Door {
@@ -35,6 +39,7 @@ impl Door {
             cluster,
             me,
             service: OnceLock::new(),
+            room: Arc::new(Semaphore::new(CALLED_BYTES_MAX / KIB)),
         }
     }
 
@@ -59,7 +64,7 @@ impl Door {
         let answering = async {
             let mut assembly = Assembly::default();
             // Calls are bounded by the assembly and by this.
-            let busy = Arc::new(tokio::sync::Semaphore::new(OPEN_MAX));
+            let busy = Arc::new(Semaphore::new(OPEN_MAX));
             while let Some(StreamEvent::Frame(StreamId(_), frame)) = received.recv().await {
                 let Ok(message) = assembly.take(&frame) else {
                     break;
@@ -67,7 +72,11 @@ impl Door {
                 let Some((number, call)) = message else {
                     continue;
                 };
-                let Ok(permit) = busy.clone().acquire_owned().await else {
+                let size = u32::try_from(call.len().div_ceil(KIB)).unwrap_or(u32::MAX);
+                let (Ok(permit), Ok(room)) = (
+                    busy.clone().acquire_owned().await,
+                    self.room.clone().acquire_many_owned(size).await,
+                ) else {
                     break;
                 };
                 let (answering, frames) = (service.answer(from, call), frames.clone());
@@ -78,7 +87,7 @@ impl Door {
                             break;
                         }
                     }
-                    drop(permit);
+                    drop((permit, room));
                 });
             }
         };

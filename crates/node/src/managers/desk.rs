@@ -27,7 +27,7 @@ impl Service for Desk {
         Box::pin(async move {
             let answer = match Call::decode(&call) {
                 Ok(Call::Raft(cluster, raft)) => match group_of(&front, cluster).await {
-                    Some(group) => group.answer(*raft).await,
+                    Some(group) => group.answer(from, *raft).await,
                     None => Answer::Refused {
                         code: "other_cluster".into(),
                         why: format!("this manager has no part in cluster {cluster}"),

@@ -10,6 +10,7 @@ mod founder;
 mod lead;
 mod outlook;
 pub(crate) mod record;
+mod recover;
 mod task;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use crate::calls::Calls;
 use crate::handle::{ApiError, Handle};
 pub(crate) use desk::Desk;
 use outlook::Outlook;
+pub use recover::Refounded;
 pub(crate) use task::Task;
 
 /// How long an operator waits for the leader.
@@ -137,6 +139,8 @@ pub(crate) enum Input {
     Views(ClusterId, Option<dui_consensus::call::Views>),
     /// What the leader set out to do is done, or was not.
     Led(lead::Report),
+    /// What an operator has this very manager do.
+    Order(recover::Order),
     /// This node is about to leave: give away what others rely on.
     Depart(oneshot::Sender<()>),
 }
@@ -150,12 +154,31 @@ pub(crate) struct Front {
     why: Mutex<String>,
     /// This manager knows better than the news: nobody leads.
     doubt: AtomicBool,
-    /// There is a manager expected that has not seen a leader: not ready.
-    waits: bool,
+    /// What this node waits for before it is ready.
+    waits: Option<Waits>,
+}
+
+/// What a manager waits for that expects others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) me: NodeId,
+    pub(crate) expect: u32,
+    pub(crate) ephemeral: bool,
+}
+
+impl Waits {
+    /// A leader; and without a disk a seat, as long as not all are taken: so
+    /// that an orderly restart goes from one to the next once that one votes.
+    pub(crate) fn is_over(self, leadership: &Leadership) -> bool {
+        let voters = leadership.news.iter().flat_map(|news| &news.voters);
+        let full = voters.clone().count() >= self.expect as usize;
+        let seated = voters.clone().any(|id| *id == self.me);
+        leadership.state == LeaderState::Led && (!self.ephemeral || seated || full)
+    }
 }
 
 impl Front {
-    pub(crate) fn new(waits: bool) -> (Arc<Self>, mpsc::Receiver<Input>) {
+    pub(crate) fn new(waits: Option<Waits>) -> (Arc<Self>, mpsc::Receiver<Input>) {
         let (inputs, received) = mpsc::channel(INPUTS_MAX);
         let front = Self {
             inputs,
@@ -172,7 +195,7 @@ impl Front {
         lock(&self.group).clone()
     }
 
-    pub(crate) fn waits_for_leader(&self) -> bool {
+    pub(crate) fn waits_for(&self) -> Option<Waits> {
         self.waits
     }
 
@@ -197,6 +220,7 @@ impl std::fmt::Debug for Input {
             Input::Standing(..) => "Standing",
             Input::Views(..) => "Views",
             Input::Led(..) => "Led",
+            Input::Order(..) => "Order",
             Input::Depart(..) => "Depart",
         })
     }
@@ -208,7 +232,7 @@ impl Handle {
     /// # Errors
     /// [`ApiError::Stopped`].
     pub async fn leader(&self) -> Result<Leadership, ApiError> {
-        let (news, leader) = self
+        let (news, leader, able) = self
             .ask(|peer, _| {
                 let news = peer.leader_news().cloned();
                 let leaving = peer.this().leaving;
@@ -220,7 +244,11 @@ impl Handle {
                         dui_core::MemberState::Alive | dui_core::MemberState::Suspect
                     ) && !(leaving && member.id == own)
                 };
-                (news, member.filter(leads))
+                let able = news.as_ref().map_or(0, |news| {
+                    let voters = news.voters.iter().filter_map(|id| peer.member(*id));
+                    voters.filter(leads).count()
+                });
+                (news, member.filter(leads), able)
             })
             .await?;
         let front = &self.front;
@@ -230,7 +258,15 @@ impl Handle {
             (Some(_), Some(_)) if !doubt => LeaderState::Led,
             _ => LeaderState::Electing,
         };
-        let why = lock(&front.why).clone();
+        let why = match (state, &news) {
+            (LeaderState::Electing, Some(news)) if able <= news.voters.len() / 2 => format!(
+                "no_quorum: {able} of the {} managers that vote are alive, and a majority has to be: \
+                 start the others again; where they are lost for good, see \"dui recover --quorum\"",
+                news.voters.len()
+            ),
+            (LeaderState::Electing, Some(_)) => "the managers are electing a leader".into(),
+            _ => lock(&front.why).clone(),
+        };
         Ok(Leadership {
             leader: leader.filter(|_| state == LeaderState::Led),
             why: (state != LeaderState::Led).then_some(why),
@@ -328,4 +364,48 @@ impl Handle {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change is complete before anything that could panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn led(voters: u128) -> Leadership {
+        Leadership {
+            state: LeaderState::Led,
+            leader: None,
+            news: Some(LeaderNews {
+                cluster_id: 1,
+                revision: 9,
+                leader: NodeId(1),
+                term: 1,
+                elected_at: 2,
+                view: 1,
+                voters: (1..=voters).map(NodeId).collect(),
+                ephemeral: true,
+            }),
+            why: None,
+        }
+    }
+
+    #[test]
+    fn a_manager_without_a_disk_is_ready_when_it_votes_or_has_no_seat_to_wait_for() {
+        let waits = |me, ephemeral| Waits {
+            me: NodeId(me),
+            expect: 3,
+            ephemeral,
+        };
+        assert!(
+            waits(9, false).is_over(&led(1)),
+            "a disk waits for a leader alone"
+        );
+        assert!(!waits(9, true).is_over(&led(2)), "a seat is free");
+        assert!(waits(2, true).is_over(&led(2)));
+        assert!(waits(9, true).is_over(&led(3)), "it stands by");
+        let electing = Leadership {
+            state: LeaderState::Electing,
+            ..led(3)
+        };
+        assert!(!waits(1, true).is_over(&electing));
+    }
 }

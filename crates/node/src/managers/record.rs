@@ -18,6 +18,8 @@ use crate::storage::replace;
 
 const FILE: &str = "founding";
 const RAFT: &str = "raft";
+/// There while this node is to become a new one.
+const GIVEN_UP: &str = "reset";
 const MAGIC: &[u8; 8] = b"duifound";
 const CHECK_BYTES: usize = 16;
 
@@ -57,6 +59,8 @@ pub(crate) enum Lost {
     Damaged,
     /// It is there, but the group's data is not.
     Group,
+    /// An operator wants it so.
+    GivenUp,
 }
 
 /// Where a group's data lies.
@@ -131,6 +135,43 @@ pub(crate) fn put_aside(dir: &Path, stamp_ms: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Moves away the data of a group that this node takes no part in any more,
+/// if it is there.
+///
+/// # Errors
+/// Of the file system.
+pub(crate) fn put_group_aside(dir: &Path, cluster: ClusterId, stamp_ms: u64) -> io::Result<()> {
+    let aside = dir.join(RAFT).join(format!("{cluster}.lost-{stamp_ms}"));
+    match std::fs::rename(group_dir(dir, cluster), aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// From the next start on this is a new node; durable on return.
+///
+/// # Errors
+/// Of the file system.
+pub(crate) fn give_up(dir: &Path) -> io::Result<()> {
+    replace(dir, GIVEN_UP, b"The next start makes this a new node.\n")
+}
+
+/// Whether this is to be a new node.
+pub(crate) fn is_given_up(dir: &Path) -> bool {
+    dir.join(GIVEN_UP).exists()
+}
+
+/// It is a new node, and has written that.
+///
+/// # Errors
+/// Of the file system: the next start makes it a new one again then.
+pub(crate) fn begun_anew(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_file(dir.join(GIVEN_UP)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn decode(bytes: &[u8]) -> Option<(NodeId, Written)> {
@@ -211,6 +252,27 @@ mod tests {
         put_aside(dir.path(), 9).unwrap();
         assert_eq!(read(dir.path(), ANN).unwrap(), Err(Lost::Record));
         assert!(dir.path().join("founding.lost-9").exists());
+    }
+
+    #[test]
+    fn a_group_is_put_aside_and_a_reset_marked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = group_dir(dir.path(), ClusterId(6));
+        std::fs::create_dir_all(&group).unwrap();
+        for _ in 0..2 {
+            put_group_aside(dir.path(), ClusterId(6), 9).unwrap();
+            assert!(!group.exists());
+        }
+        let aside = format!("{}.lost-9", ClusterId(6));
+        assert!(dir.path().join(RAFT).join(aside).exists());
+
+        assert!(!is_given_up(dir.path()));
+        give_up(dir.path()).unwrap();
+        assert!(is_given_up(dir.path()));
+        for _ in 0..2 {
+            begun_anew(dir.path()).unwrap();
+            assert!(!is_given_up(dir.path()));
+        }
     }
 
     #[test]

@@ -5,19 +5,21 @@
 //! others is done beside it and reports back.
 
 mod found;
+mod operate;
+mod recover;
 mod rule;
+mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dui_consensus::call::{Answer, Call, Standing};
 use dui_consensus::founding::sight::Sight;
 use dui_consensus::founding::{ClusterId, Decision, Founding, Word};
-use dui_consensus::group::{Beat, Group, Lane, Pulse, Wire};
+use dui_consensus::group::{Beat, Group, Pulse};
 use dui_consensus::machine::Agreed;
-use dui_core::{Event, LeaderNews, Member, MemberState, NodeId, Role};
+use dui_core::{Event, ForgetReason, LeaderNews, Member, MemberState, NodeId, Role};
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -26,6 +28,8 @@ use super::founder::Founder;
 use super::lead::{Departure, Done, Report};
 use super::record::{self, Written};
 use super::{Front, Input, Setup, lock};
+use tell::whole;
+
 use crate::calls::Calls;
 use crate::handle::{Handle, NodeEvent, Sequenced};
 use crate::history::{EventStream, History};
@@ -38,6 +42,8 @@ const LEADER_TICK: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(10);
 /// How long a call may take that others wait for.
 const ASK_MAX: Duration = Duration::from_secs(1);
+/// Ids that are remembered of those that are gone.
+const REMEMBERED_MAX: usize = 1_024;
 /// Voters campaign one after the other when the leader has died.
 const CAMPAIGN_STEP: Duration = Duration::from_millis(80);
 
@@ -64,6 +70,8 @@ pub(crate) struct Task {
     /// When holders ask each other next how their proposal stands.
     ask_at: Instant,
     proposed_at: Option<Instant>,
+    /// That twice as many are here as are expected.
+    crowd_told: bool,
     /// What was told last of why there is no leader.
     told: String,
 
@@ -76,6 +84,20 @@ pub(crate) struct Task {
     news_logged: Option<LeaderNews>,
     asking_views: bool,
     departing: bool,
+    /// The latest news of its own cluster.
+    own_news: Option<LeaderNews>,
+    /// Ids that were seen to leave, and those that another node replaced at
+    /// their address; the latest thousand.
+    departed: BTreeSet<NodeId>,
+    superseded: BTreeSet<NodeId>,
+    /// Managers that are being asked how they stand.
+    asked: BTreeSet<NodeId>,
+    /// Groups that were in memory alone, and have stopped: what this id voted
+    /// there is not known any more, so it never votes there again.
+    spent: BTreeSet<ClusterId>,
+    /// No group is started before.
+    not_before: Option<Instant>,
+    recovery: recover::Recovery,
     /// When to look again without a reason.
     look_at: Option<Instant>,
 }
@@ -105,6 +127,10 @@ struct Reign {
     /// Since when somebody is gone, as this leader has seen it.
     gone: BTreeMap<NodeId, Instant>,
     standings: BTreeMap<NodeId, Option<Standing>>,
+    /// Those who gave their seats up to leave: they get none again.
+    removed: BTreeSet<NodeId>,
+    /// When it was told last that the disk is slow.
+    slow_told: Option<Instant>,
 }
 
 enum Wake {
@@ -140,6 +166,7 @@ impl Task {
             began: now,
             ask_at: now,
             proposed_at: None,
+            crowd_told: false,
             told: String::new(),
             reign: None,
             campaign: None,
@@ -147,6 +174,13 @@ impl Task {
             news_logged: None,
             asking_views: false,
             departing: false,
+            own_news: None,
+            departed: BTreeSet::new(),
+            superseded: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            spent: BTreeSet::new(),
+            not_before: None,
+            recovery: recover::Recovery::default(),
             look_at: Some(now),
             sender: front.inputs.clone(),
             events: history.subscribe(None),
@@ -161,6 +195,7 @@ impl Task {
 
     /// Until the node stops.
     pub(crate) async fn run(mut self) {
+        self.put_aside_what_is_lost(None).await;
         self.resume().await;
         loop {
             match self.next().await {
@@ -168,7 +203,7 @@ impl Task {
                     if self.handle.is_stopped() {
                         break;
                     }
-                    self.drop_part().await;
+                    self.give_up_part().await;
                     self.look_soon(RETRY);
                 }
                 Wake::Input(input) => self.take_input(input).await,
@@ -190,8 +225,8 @@ impl Task {
             Some(part) => (Some(&mut part.pulse), Some(&mut part.agreed)),
             None => (None, None),
         };
+        // In any order: whoever keeps one of them busy starves no other.
         tokio::select! {
-            biased;
             () = self.handle.stopped() => Wake::Over,
             Some(input) = self.inputs.recv() => Wake::Input(input),
             changed = changed_pulse(pulse) => Wake::Pulse(changed),
@@ -237,7 +272,7 @@ impl Task {
         if self.setup.manager && !self.departing {
             if self.founding.record().member.is_none() {
                 self.look_for_a_cluster().await;
-            } else if self.part.is_none() {
+            } else if self.reign.is_none() {
                 self.stand_by().await;
             }
         }
@@ -266,6 +301,7 @@ impl Task {
                 let _ = reply.send(part.filter(|group| group.cluster() == cluster));
             }
             Input::Standing(id, standing) => {
+                self.asked.remove(&id);
                 if let Some(reign) = &mut self.reign {
                     reign.standings.insert(id, standing.clone());
                     self.look_soon(Duration::ZERO);
@@ -281,9 +317,11 @@ impl Task {
                     Some(views) => self.take_views(cluster, views),
                     None => self.look_soon(LEADER_TICK),
                 }
-                self.ask_views().await;
+                // Others may have more, in a moment.
+                self.look_soon(FOUNDING_TICK);
             }
             Input::Led(report) => self.hear_report(report).await,
+            Input::Order(order) => self.take_order(order).await,
             Input::Depart(reply) => self.depart(reply).await,
         }
     }
@@ -311,6 +349,8 @@ impl Task {
             Call::Operate(cluster, operation) => {
                 return self.operate(cluster, operation, reply).await;
             }
+            Call::Backup(cluster) => return self.back_up(cluster, reply),
+            Call::Origins(cluster) => self.tell_origins(cluster),
             Call::Raft(..) => Answer::Refused {
                 code: "bad_call".into(),
                 why: "taken elsewhere".into(),
@@ -323,6 +363,10 @@ impl Task {
     async fn standing(&self) -> Standing {
         let members = self.members().await;
         let alive = members.iter().filter(|member| is_manager_here(member));
+        let mut sees: Vec<NodeId> = alive.map(|member| member.id).collect();
+        // The lowest found.
+        sees.sort_unstable();
+        sees.truncate(64);
         Standing {
             expect: self
                 .setup
@@ -330,24 +374,35 @@ impl Task {
                 .filter(|_| self.setup.manager)
                 .unwrap_or(0),
             fresh: self.founding.is_fresh() && !self.departing,
-            member: self.founding.record().member,
+            // Who leaves takes no seat.
+            member: self.founding.record().member.filter(|_| !self.departing),
             ephemeral: self.setup.dir.is_none(),
-            sees: alive.map(|member| member.id).take(64).collect(),
+            sees,
         }
     }
 
     async fn take_event(&mut self, event: Sequenced) {
         match event.event {
             NodeEvent::Core(Event::LeaderNews(news)) => self.hear_news(news).await,
-            NodeEvent::Core(Event::MemberFailed(member) | Event::MemberLeft(member)) => {
+            NodeEvent::Core(Event::MemberLeft(member)) => {
+                remember(&mut self.departed, member.id);
                 self.calls.forget(member.id);
                 self.miss(&member).await;
                 self.stir();
             }
-            NodeEvent::Core(
-                Event::MemberAlive(_) | Event::MemberForgotten { .. } | Event::MemberSuspect(_),
-            )
-            | NodeEvent::Reset => self.stir(),
+            NodeEvent::Core(Event::MemberForgotten { member, reason }) => {
+                if reason == ForgetReason::Superseded {
+                    remember(&mut self.superseded, member.id);
+                }
+                self.stir();
+            }
+            NodeEvent::Core(Event::MemberFailed(member)) => {
+                self.calls.forget(member.id);
+                self.miss(&member).await;
+                self.stir();
+            }
+            NodeEvent::Core(Event::MemberAlive(_) | Event::MemberSuspect(_)) => self.stir(),
+            NodeEvent::Reset => self.catch_up().await,
             _ => {}
         }
     }
@@ -377,9 +432,22 @@ impl Task {
         }
     }
 
+    /// Some events were missed: what they would have told is looked up.
+    async fn catch_up(&mut self) {
+        self.stir();
+        if let Some(news) = self.news().await {
+            let members = self.members().await;
+            let leader = members.into_iter().find(|member| member.id == news.leader);
+            self.hear_news(news).await;
+            if let Some(leader) = leader.filter(|leader| !is_manager_here(leader)) {
+                self.miss(&leader).await;
+            }
+        }
+    }
+
     /// Somebody is gone. If it led, the voters campaign, one after the other.
     async fn miss(&mut self, member: &Member) {
-        if self.founder.is_some() && self.part.is_none() {
+        if self.founder.is_some() && self.reign.is_none() {
             self.look_soon(Duration::ZERO);
         }
         let Some(part) = &mut self.part else {
@@ -415,12 +483,11 @@ impl Task {
                 target: "dui", event = "group_stopped", reason = %why,
                 remedy = "free some space, or look at the disk: it is opened again in 10 s",
             );
-            self.drop_part().await;
+            self.give_up_part().await;
             return self.look_soon(RETRY);
         }
-        self.front
-            .doubt
-            .store(beat.leader.is_none(), Ordering::Relaxed);
+        self.doubt(&beat);
+        self.set_campaigning(&beat).await;
         if self
             .campaign
             .is_some_and(|(leader, _)| beat.leader != Some(leader))
@@ -428,6 +495,33 @@ impl Task {
             self.campaign = None;
         }
         self.reign_or_not(&beat).await;
+    }
+
+    /// Whoever votes campaigns where it hears of no leader; but who was removed
+    /// from the group, and may not have been told so by the log, must not.
+    pub(super) async fn set_campaigning(&self, beat: &Beat) {
+        let Some(part) = &self.part else {
+            return;
+        };
+        let revision = part.agreed.borrow().state.revision();
+        let cluster = part.group.cluster();
+        let news = self.own_news.as_ref();
+        let news = news.filter(|news| ClusterId(news.cluster_id) == cluster);
+        let votes = beat.voters.contains(&self.setup.me);
+        let told = news
+            .is_none_or(|news| revision >= news.revision || news.voters.contains(&self.setup.me));
+        part.group.set_campaigning(votes && told && !self.departing);
+    }
+
+    /// The group has stopped by itself.
+    async fn give_up_part(&mut self) {
+        if let Some(part) = &self.part
+            && self.setup.dir.is_none()
+        {
+            self.spent.insert(part.group.cluster());
+        }
+        self.not_before = Some(Instant::now() + RETRY);
+        self.drop_part().await;
     }
 
     async fn reign_or_not(&mut self, beat: &Beat) {
@@ -451,6 +545,8 @@ impl Task {
                 stirred: Some((now, now)),
                 gone: BTreeMap::new(),
                 standings: BTreeMap::new(),
+                removed: BTreeSet::new(),
+                slow_told: None,
             });
         }
         if self.reign.is_some() {
@@ -484,159 +580,6 @@ impl Task {
         }
     }
 
-    // --- views and news ---
-
-    fn seen_until(&self, cluster: ClusterId) -> u64 {
-        let outlook = lock(&self.front.outlook);
-        match outlook.cluster() {
-            Some(seen) if seen == cluster => outlook.number(),
-            _ => 0,
-        }
-    }
-
-    fn take_views(&mut self, cluster: ClusterId, views: dui_consensus::call::Views) {
-        let new = lock(&self.front.outlook).take(cluster, views);
-        for view in new {
-            tracing::info!(
-                target: "dui", event = "view_changed", number = view.number,
-                revision = view.revision, joined = view.joined.len(), gone = view.gone.len(),
-            );
-            self.history.add_view(view);
-        }
-    }
-
-    fn tell_views(&self, cluster: ClusterId, after: u64) -> Answer {
-        let agreed = self.part.as_ref().map(|part| part.agreed.borrow().clone());
-        match agreed {
-            Some(agreed) if self.is_of(cluster) => {
-                let next = agreed.state.views_after(after).filter(|_| after > 0);
-                Answer::Views(match next {
-                    Some(views) => dui_consensus::call::Views::Next(views),
-                    None => whole(&agreed),
-                })
-            }
-            _ => Answer::Refused {
-                code: "other_cluster".into(),
-                why: format!("this node has no views of cluster {cluster}"),
-            },
-        }
-    }
-
-    fn is_of(&self, cluster: ClusterId) -> bool {
-        let part = self.part.as_ref();
-        part.is_some_and(|part| part.group.cluster() == cluster)
-    }
-
-    /// Asks a voter for the views that this node lacks.
-    async fn ask_views(&mut self) {
-        let Some(news) = self.news().await else {
-            return;
-        };
-        let cluster = ClusterId(news.cluster_id);
-        let after = self.seen_until(cluster);
-        // Who votes has them in its log; who stood down may have an old one.
-        let votes = self.is_of(cluster) && news.voters.contains(&self.setup.me);
-        if self.asking_views || after >= news.view || votes {
-            return;
-        }
-        let voters = news.voters.iter().filter(|id| **id != self.setup.me);
-        let voters: Vec<NodeId> = voters.copied().collect();
-        // Who asks whom is spread by the asker's id.
-        let place = (self.setup.me.0 % (voters.len().max(1) as u128)) as usize;
-        let turned = voters.iter().cycle().skip(place).take(voters.len());
-        let turned: Vec<NodeId> = turned.copied().collect();
-        if turned.is_empty() {
-            return;
-        }
-        self.asking_views = true;
-        let (calls, sender) = (self.calls.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let call = Call::Views(cluster, after).encode();
-            let mut found = None;
-            for voter in turned {
-                let bytes = calls.call(voter, Lane::Log, call.clone(), ASK_MAX).await;
-                if let Ok(bytes) = bytes
-                    && let Ok(Answer::Views(views)) = Answer::decode(&bytes)
-                {
-                    found = Some(views);
-                    break;
-                }
-            }
-            // No task any more, nobody to tell.
-            let _ = sender.send(Input::Views(cluster, found)).await;
-        });
-    }
-
-    /// A leader tells everybody what was agreed on.
-    async fn tell_news(&mut self, agreed: &Agreed) {
-        let Some(part) = &self.part else {
-            return;
-        };
-        // Not before this process has claimed it.
-        let reign = self.reign.as_ref();
-        let reign = reign.filter(|reign| reign.claimed && !reign.claiming);
-        let leads =
-            |leader, term| leader == self.setup.me && reign.is_some_and(|reign| reign.term == term);
-        let Some(election) = agreed.state.election() else {
-            return;
-        };
-        if !leads(election.leader, election.term) {
-            return;
-        }
-        let news = LeaderNews {
-            cluster_id: part.group.cluster().0,
-            revision: agreed.state.revision(),
-            leader: election.leader,
-            term: election.term,
-            elected_at: election.revision,
-            view: agreed.state.view(),
-            voters: agreed.voters(),
-            ephemeral: agreed.is_ephemeral(),
-        };
-        if self.news_told.as_ref() == Some(&news) {
-            return;
-        }
-        self.news_told = Some(news.clone());
-        // A node that has stopped tells nobody.
-        let _ = self
-            .handle
-            .ask(move |peer, now| peer.tell_leader(now, news))
-            .await;
-    }
-
-    async fn hear_news(&mut self, news: LeaderNews) {
-        let same = |last: &LeaderNews| {
-            (last.cluster_id, last.leader, last.elected_at)
-                == (news.cluster_id, news.leader, news.elected_at)
-        };
-        if !self.news_logged.as_ref().is_some_and(same) {
-            let member = self.members().await;
-            let member = member.iter().find(|member| member.id == news.leader);
-            tracing::info!(
-                target: "dui", event = "leader_changed",
-                member = member.map_or_else(String::new, |member| member.name.to_string()),
-                id = %news.leader, term = news.term, revision = news.elected_at,
-                cluster_id = %ClusterId(news.cluster_id),
-            );
-        }
-        self.news_logged = Some(news.clone());
-        if self.setup.manager && !self.departing {
-            self.meet(ClusterId(news.cluster_id)).await;
-        }
-        if let Some(part) = &self.part
-            && part.group.cluster() == ClusterId(news.cluster_id)
-        {
-            // Who votes no more may not have been told so by the log.
-            let votes = news.voters.contains(&self.setup.me);
-            let ahead = part.agreed.borrow().state.revision() > news.revision;
-            part.group.set_campaigning(votes || ahead);
-        }
-        if self.reign.is_some() {
-            self.rule().await;
-        }
-        self.ask_views().await;
-    }
-
     // --- leaving ---
 
     async fn depart(&mut self, reply: oneshot::Sender<()>) {
@@ -665,7 +608,7 @@ impl Task {
             group: part.group.clone(),
             calls: self.calls.clone(),
             me: self.setup.me,
-            ephemeral: self.setup.dir.is_none(),
+            ephemeral: self.setup.dir.is_none() || self.recovery.given_up,
             others,
         };
         tokio::spawn(async move {
@@ -706,19 +649,18 @@ impl Task {
     }
 }
 
+/// Adds an id; of a thousand, one goes.
+fn remember(ids: &mut BTreeSet<NodeId>, id: NodeId) {
+    if ids.len() >= REMEMBERED_MAX {
+        ids.pop_first();
+    }
+    ids.insert(id);
+}
+
 /// Whether this is a manager that is here.
 fn is_manager_here(member: &Member) -> bool {
     member.role == Role::Manager
         && matches!(member.state, MemberState::Alive | MemberState::Suspect)
-}
-
-fn whole(agreed: &Agreed) -> dui_consensus::call::Views {
-    let newest = agreed.state.views().last();
-    dui_consensus::call::Views::Whole {
-        number: agreed.state.view(),
-        revision: newest.map_or(0, |view| view.revision),
-        members: agreed.state.members().values().cloned().collect(),
-    }
 }
 
 async fn changed_pulse(pulse: Option<&mut Pulse>) -> bool {

@@ -10,7 +10,7 @@ use dui_node::{Handle, LeaderState, Node, Options};
 use tokio::time::{sleep, timeout};
 
 /// Waits until `wanted` says what it saw.
-async fn until<T>(what: &str, mut wanted: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut wanted: impl AsyncFnMut() -> Option<T>) -> T {
     let waiting = async {
         loop {
             if let Some(found) = wanted().await {
@@ -23,12 +23,16 @@ async fn until<T>(what: &str, mut wanted: impl AsyncFnMut() -> Option<T>) -> T {
     found.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
-async fn id(node: &Node) -> NodeId {
+pub(crate) async fn id(node: &Node) -> NodeId {
     node.handle().this().await.unwrap().member.id
 }
 
 /// What a node says of the leader, once `wanted` likes it.
-async fn leads(handle: &Handle, what: &str, wanted: impl Fn(&LeaderNews) -> bool) -> LeaderNews {
+pub(crate) async fn leads(
+    handle: &Handle,
+    what: &str,
+    wanted: impl Fn(&LeaderNews) -> bool,
+) -> LeaderNews {
     until(what, async || {
         let leadership = handle.leader().await.unwrap();
         let news = leadership
@@ -40,7 +44,11 @@ async fn leads(handle: &Handle, what: &str, wanted: impl Fn(&LeaderNews) -> bool
 }
 
 /// The one leader that all of these name.
-async fn agree(nodes: &[&Node], what: &str, wanted: impl Fn(&LeaderNews) -> bool) -> LeaderNews {
+pub(crate) async fn agree(
+    nodes: &[&Node],
+    what: &str,
+    wanted: impl Fn(&LeaderNews) -> bool,
+) -> LeaderNews {
     until(what, async || {
         let mut all = Vec::new();
         for node in nodes {
@@ -57,7 +65,7 @@ async fn agree(nodes: &[&Node], what: &str, wanted: impl Fn(&LeaderNews) -> bool
     .await
 }
 
-fn durable(town: &Town, name: &str, dir: &Path, expect: u32) -> Options {
+pub(crate) fn durable(town: &Town, name: &str, dir: &Path, expect: u32) -> Options {
     Options {
         expect: Some(expect),
         ..town.options_with_dir(name, &dir.join(name))

@@ -6,5 +6,6 @@ mod agreement;
 mod bad_input;
 mod cluster;
 mod examples;
+mod recovery;
 mod shared;
 mod town;

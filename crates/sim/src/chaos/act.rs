@@ -256,7 +256,7 @@ impl Stage {
         self.revision += u64::from(before == 0);
         let revision = self.revision.saturating_sub(before);
         // Of every size, and the same whenever it is told.
-        let voters = (0..u128::from(revision % 17)).map(NodeId).collect();
+        let voters = (0..=u128::from(revision % 16)).map(NodeId).collect();
         let news = LeaderNews {
             cluster_id: 1,
             revision,

@@ -1,6 +1,7 @@
 //! Found: the way into a cluster, by founding or by joining.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dui_consensus::call::{Answer, Call};
@@ -18,6 +19,10 @@ use crate::clock;
 
 /// Holders ask each other how their proposal stands this often.
 const QUERY_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks of who waits for others to come or go.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Who is alive on loopback has been heard of by then.
+const SETTLED: Duration = Duration::from_secs(1);
 /// A proposal that is not complete by then is dropped, for a new one.
 const PROPOSAL_MAX: Duration = Duration::from_secs(2);
 
@@ -39,7 +44,7 @@ impl Task {
         if let Some(news) = self.news().await
             && !self.is_over(&news).await
         {
-            return self.meet(ClusterId(news.cluster_id)).await;
+            return self.meet(&news).await;
         }
         if self.sight.is_some() {
             self.look_around().await;
@@ -69,6 +74,15 @@ impl Task {
         }
         let since = self.began.elapsed();
         let advice = sight.advise(since, &self.answers);
+        if sight.is_crowded(&self.answers) && !self.crowd_told {
+            self.crowd_told = true;
+            tracing::warn!(
+                target: "dui", event = "many_managers", expect = self.setup.expect,
+                remedy = "twice as many managers as are expected are here: those with the lowest \
+                          ids found, the others join; were they meant to be two clusters, give \
+                          them two names",
+            );
+        }
         self.ask_standings(asked);
         if let Some(at) = self.proposed_at {
             if at.elapsed() < PROPOSAL_MAX {
@@ -118,33 +132,50 @@ impl Task {
         self.look_soon(FOUNDING_TICK);
     }
 
-    /// Somebody is of this cluster.
-    pub(super) async fn meet(&mut self, cluster: ClusterId) {
+    /// Others say that they are of this cluster. Who has heard of one founds
+    /// none; it joins where one of those who vote there lives, for what a
+    /// stranger remembers may be long gone.
+    pub(super) async fn meet(&mut self, news: &LeaderNews) {
+        let cluster = ClusterId(news.cluster_id);
         let record = self.founding.record();
         match (&record.slot, record.member) {
             (_, Some(own)) if own == cluster => {}
-            (_, Some(own)) => self.meet_stranger(own, cluster).await,
+            (_, Some(own)) => self.meet_stranger(own, news).await,
             // Its own proposal has to be decided first.
             (Some(_), None) => {}
-            (None, None) => self.join(cluster).await,
+            (None, None) if self.lives(news).await => self.join(cluster).await,
+            (None, None) => {
+                self.explain(&format!(
+                    "cluster {cluster} was formed before, and none of those who vote there is \
+                     here: start them; where they are lost for good, \"dui forget\" each of them \
+                     and another one is founded"
+                ));
+                self.look_soon(LOOK_AGAIN);
+            }
         }
     }
 
-    async fn join(&mut self, cluster: ClusterId) {
+    pub(super) async fn join(&mut self, cluster: ClusterId) {
         let outputs = self.founding.join(cluster);
         self.carry_out(outputs).await;
     }
 
     /// Belongs to one cluster and hears of another.
-    async fn meet_stranger(&mut self, own: ClusterId, other: ClusterId) {
-        if self.setup.dir.is_none() && self.is_forsaken().await {
+    async fn meet_stranger(&mut self, own: ClusterId, news: &LeaderNews) {
+        // Of one that is no more the leader takes the revision, no more.
+        if self.is_over(news).await {
+            return;
+        }
+        let other = ClusterId(news.cluster_id);
+        if self.is_forsaken().await {
             self.begin_anew().await;
             return self.join(other).await;
         }
+        self.ask_origins(other).await;
         let why = format!(
             "this manager belongs to cluster {own}, others to {other}: if the other one is right, \
-             stop this node, move its data directory away and start it again; two clusters that \
-             both have data do not become one"
+             say \"dui recover --reset\" here and start this node again; two clusters that both \
+             have data do not become one"
         );
         if self.told != why {
             tracing::error!(
@@ -157,37 +188,77 @@ impl Task {
 
     /// A manager that stands by notices when nobody is left to stand by for.
     pub(super) async fn stand_by(&mut self) {
-        if self.written.is_some() && self.written == self.founding.record().member {
+        let member = self.founding.record().member;
+        if self.part.is_none() && self.written.is_some() && self.written == member {
             return self.resume().await;
         }
-        if self.founder.is_some() && self.setup.dir.is_none() && self.is_forsaken().await {
+        if self.founder.is_none() {
+            return;
+        }
+        if self.is_forsaken().await {
             self.begin_anew().await;
             self.look_soon(Duration::ZERO);
+        } else if self.setup.dir.is_none() {
+            self.look_soon(LOOK_AGAIN);
         }
     }
 
-    /// Whether all voters of what this node heard of are gone, and none of
-    /// them had a disk to come back with.
+    /// Whether all who vote in its cluster are gone for good, it is not one of
+    /// them, and it has promised nothing that outlives it.
     async fn is_forsaken(&self) -> bool {
-        match self.news().await {
-            Some(news) => self.is_over(&news).await,
-            None => false,
+        let own = self.founding.record().member;
+        let news = self.own_news.as_ref();
+        match news.filter(|news| own == Some(ClusterId(news.cluster_id))) {
+            Some(news) if self.setup.dir.is_none() => {
+                !news.voters.contains(&self.setup.me) && self.is_over(news).await
+            }
+            _ => false,
         }
     }
 
+    /// Whether one of those who vote is here.
+    async fn lives(&self, news: &LeaderNews) -> bool {
+        let members = self.members().await;
+        let mut voters = news.voters.iter();
+        voters.any(|id| {
+            let mut members = members.iter();
+            members.any(|member| member.id == *id && is_manager_here(member))
+        })
+    }
+
+    /// Whether all who vote are gone for good. Whoever is only not seen may be
+    /// cut off and alive; a disk comes back. Without one an id ends with its
+    /// process: when it has left, and on loopback, where nothing can be cut,
+    /// when it has failed.
     pub(super) async fn is_over(&self, news: &LeaderNews) -> bool {
         let members = self.members().await;
-        let alive = |id: &NodeId| {
-            let member = members.iter().find(|member| member.id == *id);
-            member.is_some_and(|member| {
-                matches!(member.state, MemberState::Alive | MemberState::Suspect)
+        let voters = news.voters.clone();
+        let forgotten = self
+            .handle
+            .ask(move |peer, _| {
+                let ids = voters.into_iter().filter(|id| peer.is_forgotten(*id));
+                ids.collect::<BTreeSet<NodeId>>()
             })
-        };
-        news.ephemeral && !news.voters.iter().any(alive)
+            .await;
+        let forgotten = forgotten.unwrap_or_default();
+        let settled = self.began.elapsed() >= SETTLED;
+        news.voters.iter().all(|id| {
+            if forgotten.contains(id) || self.superseded.contains(id) {
+                return true;
+            }
+            let member = members.iter().find(|member| member.id == *id);
+            news.ephemeral
+                && match member.map(|member| member.state) {
+                    Some(MemberState::Alive | MemberState::Suspect) => false,
+                    Some(MemberState::Left) => true,
+                    Some(MemberState::Failed) => self.setup.loopback,
+                    None => self.departed.contains(id) || (self.setup.loopback && settled),
+                }
+        })
     }
 
     /// A manager without a disk whose cluster is no more belongs to none.
-    async fn begin_anew(&mut self) {
+    pub(super) async fn begin_anew(&mut self) {
         self.drop_part().await;
         self.written = None;
         self.founding = Founding::new(self.setup.me, Record::default());
@@ -198,11 +269,12 @@ impl Task {
 
     // --- what founding decided ---
 
-    /// In their order.
+    /// In their order. What could not be written is not acted on either.
     pub(super) async fn carry_out(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
-                Output::Write => self.write().await,
+                Output::Write if self.write().await => {}
+                Output::Write => return,
                 Output::Send { to, proposal, word } => {
                     let call = Call::Word(proposal, word).encode();
                     let calls = self.calls.clone();
@@ -222,7 +294,9 @@ impl Task {
                     self.drop_part().await;
                     if self.written == Some(proposal.id()) {
                         self.written = None;
-                        self.write().await;
+                        if !self.write().await {
+                            return;
+                        }
                     }
                     if let Some(dir) = &self.setup.dir {
                         let dir = record::group_dir(dir, proposal.id());
@@ -234,16 +308,19 @@ impl Task {
                 Output::Serve(cluster) => {
                     self.sit();
                     tracing::info!(target: "dui", event = "cluster_joined", cluster_id = %cluster);
-                    self.explain("the managers of its cluster are electing a leader");
+                    if self.news_logged.is_none() {
+                        self.explain("the managers of its cluster are electing a leader");
+                    }
                 }
             }
         }
     }
 
-    /// Nothing that depends on it goes on before it is written.
-    pub(super) async fn write(&mut self) {
+    /// Nothing that depends on it goes on before it is written; `false`: it was
+    /// not, and the node is stopping.
+    pub(super) async fn write(&mut self) -> bool {
         let Some(dir) = self.setup.dir.clone() else {
-            return;
+            return true;
         };
         let written = Written {
             record: self.founding.record().clone(),
@@ -254,17 +331,17 @@ impl Task {
             let (dir, written) = (dir.clone(), written.clone());
             let done = tokio::task::spawn_blocking(move || record::write(&dir, me, &written)).await;
             match done {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return true,
                 Ok(Err(error)) => tracing::error!(
                     target: "dui", event = "founding_not_written", %error,
                     remedy = "free some space or mount it writable: retried every second",
                 ),
                 // The runtime shuts down.
-                Err(_) => return,
+                Err(_) => return false,
             }
             tokio::time::sleep(QUERY_EVERY).await;
             if self.handle.is_stopped() {
-                return;
+                return false;
             }
         }
     }
@@ -279,12 +356,20 @@ impl Task {
 
     /// Takes part in a group from now on; `voters` where it begins.
     pub(super) async fn take_part(&mut self, cluster: ClusterId, voters: Option<Vec<NodeId>>) {
-        if self.part.is_some() {
+        let early = self.not_before.is_some_and(|at| Instant::now() < at);
+        if self.part.is_some() || self.recovery.given_up || early {
             return;
+        }
+        if self.spent.contains(&cluster) {
+            return self.explain(
+                "the managers' log of this node has stopped, and was in memory alone: start the \
+                 node again, as a new one",
+            );
         }
         if let Err(why) = self.start_group(cluster, voters).await {
             tracing::error!(target: "dui", event = "group_not_started", reason = %why);
             self.explain(&why);
+            self.not_before = Some(Instant::now() + RETRY);
             self.look_soon(RETRY);
         }
     }
@@ -303,7 +388,9 @@ impl Task {
                     .map_err(|error| format!("the managers' log cannot be made: {error}"))?;
             }
             self.written = Some(cluster);
-            self.write().await;
+            if !self.write().await {
+                return Err("the node is stopping".into());
+            }
         }
         let wire = std::sync::Arc::new(self.calls.clone());
         let group = Group::start(cluster, self.setup.me, dir.as_deref(), wire).await;
@@ -315,6 +402,12 @@ impl Task {
             let begun = group.begin(&voters, kind).await;
             begun.map_err(|error| error.to_string())?;
         }
+        self.join_in(group).await;
+        Ok(())
+    }
+
+    /// A group has started.
+    pub(super) async fn join_in(&mut self, group: Group) {
         *lock(&self.front.group) = Some(group.clone());
         self.part = Some(Part {
             pulse: group.pulse(),
@@ -323,11 +416,11 @@ impl Task {
             group,
         });
         self.feel_pulse().await;
-        Ok(())
     }
 
     pub(super) async fn drop_part(&mut self) {
         self.reign = None;
+        self.front.doubt.store(false, Ordering::Relaxed);
         *lock(&self.front.group) = None;
         if let Some(part) = self.part.take() {
             part.group.stop().await;
@@ -335,8 +428,12 @@ impl Task {
     }
 
     /// Asks managers how they stand; their answers come as inputs.
-    pub(super) fn ask_standings(&self, asked: Vec<NodeId>) {
+    pub(super) fn ask_standings(&mut self, asked: Vec<NodeId>) {
         for id in asked {
+            // One question at a time.
+            if !self.asked.insert(id) {
+                continue;
+            }
             let (calls, sender) = (self.calls.clone(), self.sender.clone());
             tokio::spawn(async move {
                 let bytes = calls

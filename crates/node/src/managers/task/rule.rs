@@ -8,17 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dui_consensus::call::{Answer, Operation};
-use dui_consensus::founding::{ClusterId, Decision};
+use std::sync::atomic::Ordering;
+
+use dui_consensus::founding::Decision;
+use dui_consensus::group::Beat;
 use dui_consensus::record::Command;
 use dui_consensus::seats::{self, Candidate, Situation, Step};
 use dui_consensus::types::Kind;
 use dui_core::{Member, MemberState, NodeId};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::lead::{self, Done};
 use super::{LEADER_TICK, Task, is_manager_here};
+use crate::clock;
 
 /// Nothing has changed for so long: a view.
 pub(super) const QUIET: Duration = Duration::from_millis(300);
@@ -26,6 +28,11 @@ pub(super) const QUIET: Duration = Duration::from_millis(300);
 const STIRRED_MAX: Duration = Duration::from_secs(5);
 /// A group whose proposer is not known to have accepted is given up then.
 const PROOF_MAX: Duration = Duration::from_secs(5);
+/// A leader whom no majority has answered for so long does not say that it leads.
+const SILENT_MAX: Duration = Duration::from_secs(2);
+/// A disk that takes longer now and then is worth a word.
+const SLOW_FSYNC: Duration = Duration::from_millis(10);
+const SLOW_AGAIN: Duration = Duration::from_secs(600);
 /// What failed is tried again after this.
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// Between two looks while somebody is to vote.
@@ -40,20 +47,34 @@ impl Task {
         let beat = part.pulse.beat();
         let agreed = part.agreed.borrow().clone();
         let group = part.group.clone();
+        if self.reign.is_none() || !beat.leads {
+            return;
+        }
+        if beat.voters.len() > 1 {
+            // A majority that falls silent is no event, nor is a slow disk.
+            self.doubt(&beat);
+            self.watch_the_disk();
+            self.look_soon(LEADER_TICK);
+        }
         let Some(reign) = &mut self.reign else {
             return;
         };
-        if !beat.leads {
-            return;
-        }
         let term = reign.term;
         if agreed.state.decision().is_none() {
-            let late = reign.since.elapsed() >= PROOF_MAX;
+            let late = reign.since.elapsed() >= PROOF_MAX || self.recovery.abandons;
             if let Some(decision) = self.founding.wish(late)
                 && !reign.claiming
             {
                 reign.claiming = true;
-                let base = self.news().await.map_or(0, |news| news.revision);
+                let heard = self.news().await.map_or(0, |news| news.revision);
+                // One that was in memory alone may have been, and nobody is left
+                // to tell of it: no token of it is as high as the clock.
+                let unheard = if self.setup.dir.is_none() {
+                    clock::wall_ms()
+                } else {
+                    0
+                };
+                let base = heard.max(unheard);
                 let command = Command::Decide { decision, base };
                 lead::write(group, command, (Done::Claim, term), self.sender.clone());
             } else {
@@ -96,6 +117,39 @@ impl Task {
         let members = self.members().await;
         self.keep_view(&members, &agreed);
         self.keep_seats(&members, &agreed);
+    }
+
+    /// Whether this manager, which votes, knows better than the news: nobody
+    /// leads, or it leads itself and hears no majority.
+    pub(super) fn doubt(&self, beat: &Beat) {
+        let me = self.setup.me;
+        let news = self.own_news.as_ref();
+        let votes = beat.voters.contains(&me) && news.is_none_or(|news| news.voters.contains(&me));
+        let alone = beat.leads
+            && beat.voters.len() > 1
+            && beat.quorum_heard.is_none_or(|ago| ago > SILENT_MAX);
+        let doubt = votes && (beat.leader.is_none() || alone);
+        self.front.doubt.store(doubt, Ordering::Relaxed);
+    }
+
+    /// Every record waits for the disks of a majority.
+    fn watch_the_disk(&mut self) {
+        let (Some(reign), Some(part)) = (&mut self.reign, &self.part) else {
+            return;
+        };
+        let told = reign.slow_told;
+        if told.is_some_and(|at| at.elapsed() < SLOW_AGAIN) {
+            return;
+        }
+        let p99 = part.group.store_metrics().fsync_time_p99;
+        if p99 > SLOW_FSYNC {
+            reign.slow_told = Some(Instant::now());
+            tracing::warn!(
+                target: "dui", event = "slow_disk", fsync_p99_ms = p99.as_millis() as u64,
+                remedy = "every record waits for it: give the data directory a faster disk, or \
+                          one of its own",
+            );
+        }
     }
 
     fn keep_view(&mut self, members: &[Member], agreed: &dui_consensus::machine::Agreed) {
@@ -144,6 +198,12 @@ impl Task {
         if beat.changing {
             return self.look_soon(SEATS_TICK);
         }
+        if agreed.state.demoted().contains(&self.setup.me) {
+            return self.resign(members);
+        }
+        let (Some(reign), Some(part)) = (&mut self.reign, &mut self.part) else {
+            return;
+        };
         let cluster = part.group.cluster();
         let now = Instant::now();
         let here: BTreeMap<NodeId, &Member> = members
@@ -169,11 +229,12 @@ impl Task {
             } else {
                 standing.is_some_and(|standing| standing.ephemeral)
             };
+            let removed = reign.removed.contains(&id);
             let candidate = Candidate {
                 kind: Kind { ephemeral },
                 gone,
                 willing: known || standing.is_some_and(|standing| standing.member == Some(cluster)),
-                demoted: agreed.state.demoted().contains(&id),
+                demoted: removed || agreed.state.demoted().contains(&id),
             };
             managers.insert(id, candidate);
         }
@@ -212,97 +273,25 @@ impl Task {
         }
     }
 
-    /// An operator asks.
-    pub(super) async fn operate(
-        &mut self,
-        cluster: ClusterId,
-        operation: Operation,
-        reply: oneshot::Sender<Answer>,
-    ) {
-        let refused = |code: &str, why: String| Answer::Refused {
-            code: code.into(),
-            why,
-        };
-        let members = self.members().await;
-        let (Some(part), Some(reign)) = (&mut self.part, &self.reign) else {
-            let _ = reply.send(refused("not_leader", "this manager does not lead".into()));
+    /// A leader that is not to vote any more lets another one lead, which then
+    /// takes its seat away.
+    fn resign(&mut self, members: &[Member]) {
+        let Some(part) = &mut self.part else {
             return;
         };
-        let (group, beat) = (part.group.clone(), part.pulse.beat());
-        if group.cluster() != cluster {
-            let why = format!("this manager leads cluster {}", group.cluster());
-            let _ = reply.send(refused("other_cluster", why));
-            return;
+        let beat = part.pulse.beat();
+        let me = self.setup.me;
+        let heirs = members.iter().filter(|member| {
+            is_manager_here(member) && member.id != me && beat.voters.contains(&member.id)
+        });
+        let heir = heirs.max_by_key(|member| beat.matched.get(&member.id).copied());
+        if let Some(heir) = heir {
+            let (group, heir) = (part.group.clone(), heir.id);
+            tokio::spawn(async move {
+                // It shows in the next look whether that worked.
+                let _ = group.hand_over(heir).await;
+            });
         }
-        let (Operation::Promote(id)
-        | Operation::Demote(id)
-        | Operation::Move(id)
-        | Operation::Remove(id)) = operation;
-        let named = members.iter().find(|member| member.id == id);
-        let name = named.map_or_else(|| id.to_string(), |member| member.name.to_string());
-        let here = named.is_some_and(is_manager_here);
-        let answer = match operation {
-            Operation::Promote(_) | Operation::Move(_) if !here => refused(
-                "not_a_manager",
-                format!("{name} is no manager that is alive"),
-            ),
-            Operation::Move(_) if !beat.voters.contains(&id) => refused(
-                "not_a_voter",
-                format!("{name} stands by: \"dui managers\" shows who votes and may lead"),
-            ),
-            Operation::Remove(_) if reign.stepping || beat.changing => {
-                refused("busy", "another change of the managers is under way".into())
-            }
-            Operation::Remove(_) => {
-                let mut voters = beat.voters.clone();
-                voters.remove(&id);
-                let alive =
-                    |id: &&NodeId| members.iter().any(|m| m.id == **id && is_manager_here(m));
-                let able = voters.iter().filter(alive).count();
-                if able <= voters.len() / 2 {
-                    refused("no_quorum", "those who remain could decide nothing".into())
-                } else {
-                    let is_voter = beat.voters.contains(&id);
-                    tokio::spawn(async move {
-                        let removed = match is_voter {
-                            true => group.set_voters(&voters).await,
-                            false => group.dismiss(&BTreeSet::from([id])).await,
-                        };
-                        let answer = match removed {
-                            Ok(()) => Answer::Done,
-                            Err(error) => Answer::Refused {
-                                code: "busy".into(),
-                                why: error.to_string(),
-                            },
-                        };
-                        let _ = reply.send(answer);
-                    });
-                    return;
-                }
-            }
-            _ => {
-                tokio::spawn(async move {
-                    let done = match operation {
-                        Operation::Move(to) => group.hand_over(to).await,
-                        Operation::Promote(manager) | Operation::Demote(manager) => {
-                            let demoted = matches!(operation, Operation::Demote(_));
-                            let command = Command::Demote { manager, demoted };
-                            group.write(command).await.map(drop)
-                        }
-                        Operation::Remove(_) => Ok(()),
-                    };
-                    let answer = match done {
-                        Ok(()) => Answer::Done,
-                        Err(error) => Answer::Refused {
-                            code: "not_done".into(),
-                            why: error.to_string(),
-                        },
-                    };
-                    let _ = reply.send(answer);
-                });
-                return;
-            }
-        };
-        let _ = reply.send(answer);
+        self.look_soon(LEADER_TICK);
     }
 }

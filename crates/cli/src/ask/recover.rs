@@ -1,0 +1,176 @@
+//! `dui recover`, `backup` and `restore`: what an operator decides, and copies
+//! of what the managers agreed on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use dui_client::{Recovered, Refounded, SharedChoice};
+
+use super::{client, json, read};
+use crate::args::{BackupArgs, RecoverArgs, RestoreArgs};
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+/// More than a node takes.
+const BACKUP_BYTES_MAX: u64 = (64 << 20) + 1;
+
+const QUORUM: &str = "\
+This founds a new cluster from the copy that this one manager has. It is right
+only if most of the managers that vote are lost for good: where they come back,
+there are two clusters, and what the other one had agreed on later is lost.
+Say it on the manager that has come furthest (MATCHED in \"dui managers\").";
+
+const RESET: &str = "\
+This manager gives up what it promised and has a new id once it is started
+again. Its shared entries stay. It is right only if the disks of most of the
+others that it founded or voted with are destroyed for good, or if its cluster
+was recovered elsewhere: otherwise its vote is missing there.";
+
+/// Decides what no node may decide by itself.
+pub(crate) async fn recover(args: RecoverArgs) -> Result<(), Failure> {
+    let client = client(&args.ask)?;
+    let (machine, text) = if let Some(choice) = args.shared {
+        let recovered = client.recover_shared(choice).await?;
+        (json(&recovered)?, shared(&recovered))
+    } else if args.quorum {
+        ask(QUORUM, args.yes)?;
+        let refounded = client.recover_quorum(args.force).await?;
+        (json(&refounded)?, founded(&refounded))
+    } else if args.reset {
+        ask(RESET, args.yes)?;
+        let reset = client.recover_reset().await?;
+        let text = format!(
+            "{} is given up: start this node again now, and it is a new one\n",
+            reset.id
+        );
+        (json(&reset)?, text)
+    } else {
+        let abandoned = client.abandon_founding().await?;
+        let text = "the proposal to found is abandoned\n".into();
+        (json(&abandoned)?, text)
+    };
+    let text = if args.json { machine } else { text };
+    Ok(Screen::stdout().print(&text)?)
+}
+
+fn shared(Recovered { shared, entries }: &Recovered) -> String {
+    match shared {
+        SharedChoice::Keep => format!("kept {entries} shared entries; the other side takes them\n"),
+        SharedChoice::Discard => {
+            format!("gave up {entries} shared entries; the other side's come instead\n")
+        }
+    }
+}
+
+fn founded(refounded: &Refounded) -> String {
+    format!(
+        "this manager founded cluster {}, which goes on for {};\n\
+         revisions rise from {} to {}. Start others with empty data directories\n",
+        refounded.cluster_id,
+        refounded.recovered_from,
+        refounded.revision_before,
+        refounded.revision
+    )
+}
+
+/// Has somebody at a terminal confirm it; elsewhere `--yes` does.
+fn ask(what: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let refused = |text: &str| Failure::usage(format!("{what}\n{text}"));
+    if !io::stdin().is_terminal() {
+        return Err(refused("Say --yes if that is so: nobody is here to ask."));
+    }
+    let mut stderr = io::stderr().lock();
+    let asked = write!(stderr, "{what}\nGo on? [y/N] ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    let heard = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
+    heard.map_err(|error| Failure::failed(format!("cannot ask: {error}")))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::failed("nothing was changed")),
+    }
+}
+
+/// Saves what the managers agreed on.
+pub(crate) async fn backup(args: BackupArgs) -> Result<(), Failure> {
+    let bytes = client(&args.ask)?.backup().await?;
+    if args.file.as_os_str() == "-" {
+        return Ok(Screen::stdout().write(&bytes)?);
+    }
+    save(&args.file, &bytes).map_err(|error| {
+        let file = args.file.display();
+        Failure::failed(format!("cannot write {file}: {error}; it is as it was"))
+    })?;
+    let text = format!("{} bytes in {}\n", bytes.len(), args.file.display());
+    Ok(Screen::stdout().print(&text)?)
+}
+
+/// Founds a cluster with what was saved.
+pub(crate) async fn restore(args: RestoreArgs) -> Result<(), Failure> {
+    let what = args.file.display().to_string();
+    let bytes = if what == "-" {
+        read(io::stdin().lock(), BACKUP_BYTES_MAX, "stdin")?
+    } else {
+        let file = File::open(&args.file);
+        let file = file.map_err(|error| Failure::failed(format!("cannot read {what}: {error}")))?;
+        read(file, BACKUP_BYTES_MAX, &what)?
+    };
+    let refounded = client(&args.ask)?.restore(bytes).await?;
+    let text = if args.json {
+        json(&refounded)?
+    } else {
+        founded(&refounded)
+    };
+    Ok(Screen::stdout().print(&text)?)
+}
+
+/// All of it or nothing, durable on return, for nobody else to read.
+fn save(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(".new");
+    let dir = match file.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let saved = (|| {
+        let mut opened = options.open(&temporary)?;
+        opened.write_all(bytes)?;
+        opened.sync_all()?;
+        fs::rename(&temporary, file)?;
+        File::open(dir)?.sync_all()
+    })();
+    if saved.is_err() {
+        // A full disk gets back what half a file took.
+        let _ = fs::remove_file(&temporary);
+    }
+    saved
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_backup_is_whole_and_private_and_replaces_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("dui.backup");
+        for bytes in [b"one".as_slice(), b"another"] {
+            save(&file, bytes).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), bytes);
+        }
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(save(&dir.path().join("missing/file"), b"one").is_err());
+    }
+}
