@@ -46,6 +46,15 @@ func TestANodeTellsWhoIsThereAndWhatItKnows(t *testing.T) {
 	if _, err := client.RecoverShared(ctx, Keep); CodeOf(err) != CodeNotParted {
 		t.Fatal(err)
 	}
+	if _, err := client.RecoverReset(ctx); CodeOf(err) != CodeNoDataDir {
+		t.Fatal(err)
+	}
+	if err := client.AbandonFounding(ctx); CodeOf(err) != CodeNotFounding {
+		t.Fatal(err)
+	}
+	if _, err := client.Restore(ctx, []byte("no backup")); CodeOf(err) != CodeBadBackup {
+		t.Fatal(err)
+	}
 	if found, err := client.Discovery(ctx); err != nil || len(found.Providers) == 0 {
 		t.Fatalf("%+v, %v", found, err)
 	}

@@ -47,7 +47,7 @@ async fn what_cannot_be_decided_is_refused_with_its_code() {
         "?quorum=yes",
         "?all=true",
     ] {
-        let request = Request::post(format!("/v1/recover{query}"));
+        let request = Request::post(format!("/v1/recover{query}")).header("host", "127.0.0.1:7777");
         let answer = answer(ann.router(), request.body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, 400, "{query}");
     }
