@@ -166,6 +166,7 @@ mod tests {
     use dui_core::NodeId;
 
     use super::*;
+    use crate::call::{Answer, Call};
     use crate::founding::Decision;
     use crate::record::{Command, Seen};
 
@@ -219,6 +220,22 @@ mod tests {
             Backup::decode(&longer),
             Err(BadBackup::Length { .. })
         ));
+    }
+
+    #[test]
+    fn what_is_asked_and_answered_comes_over_as_it_was() {
+        let asked = |call: Call| Call::decode(&call.encode());
+        let here = ClusterId(9);
+        assert!(matches!(asked(Call::Backup(here)), Ok(Call::Backup(id)) if id == here));
+        assert!(matches!(asked(Call::Origins(here)), Ok(Call::Origins(id)) if id == here));
+        let answered = |answer: Answer| Answer::decode(&answer.encode());
+        let file = backup().encode();
+        let copied = answered(Answer::Backup(file.clone()));
+        assert!(matches!(copied, Ok(Answer::Backup(bytes)) if bytes == file));
+        for origins in [vec![], vec![ClusterId(7), here]] {
+            let told = answered(Answer::Origins(origins.clone()));
+            assert!(matches!(told, Ok(Answer::Origins(ids)) if ids == origins));
+        }
     }
 
     #[test]

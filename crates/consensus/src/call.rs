@@ -14,7 +14,9 @@ use prost::Message;
 
 use crate::founding::{ClusterId, Decision, Proposal, Word};
 use crate::machine::View;
-use crate::machine::store::{clusters_in, clusters_out, view_in, view_out, whole_in};
+use crate::machine::store::{
+    cluster_in, cluster_out, clusters_in, clusters_out, view_in, view_out, whole_in,
+};
 use crate::record::{self, BadRecord, Seen, proto};
 use crate::types::{LogId, SnapshotMeta, Types, Vote};
 
@@ -689,15 +691,4 @@ fn vote_in(vote: &Option<proto::Vote>) -> Result<Vote, BadRecord> {
 
 fn log_id_in(id: &Option<proto::LogId>) -> Result<Option<LogId>, BadRecord> {
     id.as_ref().map(record::log_id_in).transpose()
-}
-
-fn cluster_out(cluster: ClusterId) -> Vec<u8> {
-    cluster.0.to_be_bytes().to_vec()
-}
-
-fn cluster_in(bytes: &[u8]) -> Result<ClusterId, BadRecord> {
-    let bytes = bytes
-        .try_into()
-        .map_err(|_| BadRecord("no id of a cluster"))?;
-    Ok(ClusterId(u128::from_be_bytes(bytes)))
 }

@@ -227,17 +227,22 @@ pub(crate) struct ProtoView {
     change: Option<proto::View>,
 }
 
+pub(crate) fn cluster_out(cluster: ClusterId) -> Vec<u8> {
+    cluster.0.to_be_bytes().to_vec()
+}
+
+pub(crate) fn cluster_in(bytes: &[u8]) -> Result<ClusterId, BadRecord> {
+    let id = bytes.try_into();
+    let id = id.map_err(|_| BadRecord("no id of a cluster"))?;
+    Ok(ClusterId(u128::from_be_bytes(id)))
+}
+
 pub(crate) fn clusters_out(clusters: &[ClusterId]) -> Vec<u8> {
-    let bytes = clusters.iter().flat_map(|id| id.0.to_be_bytes());
-    bytes.collect()
+    clusters.iter().copied().flat_map(cluster_out).collect()
 }
 
 pub(crate) fn clusters_in(bytes: &[u8]) -> Result<Vec<ClusterId>, BadRecord> {
-    let clusters = bytes.chunks(16).map(|id| {
-        let id = id.try_into().map_err(|_| BadRecord("no id of a cluster"))?;
-        Ok(ClusterId(u128::from_be_bytes(id)))
-    });
-    clusters.collect()
+    bytes.chunks(16).map(cluster_in).collect()
 }
 
 pub(crate) fn view_out(view: &View) -> ProtoView {

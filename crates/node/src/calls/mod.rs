@@ -26,9 +26,9 @@ pub(crate) use client::Calls;
 pub(crate) use server::{Door, Service, is_hello};
 
 /// The longest call, and the longest answer.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// What all calls of a node that are being answered may be long together.
-const CALLED_BYTES_MAX: usize = 64 << 20;
+const CALLED_BYTES_MAX: usize = 128 << 20;
 /// A connection over which nothing goes is closed by who opened it.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Calls of one connection at a time.

@@ -147,8 +147,8 @@ impl Task {
             (None, None) => {
                 self.explain(&format!(
                     "cluster {cluster} was formed before, and none of those who vote there is \
-                     here: start them; where they are lost for good, \"dui forget\" each of them \
-                     and another one is founded"
+                     here: start them; where they are lost for good, \"dui forget\" each of them, \
+                     or start the nodes anew that still tell of it, and another one is founded"
                 ));
                 self.look_soon(LOOK_AGAIN);
             }
