@@ -19,13 +19,14 @@ STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static --cfg g
 SHOWS := make-run ten-terminals storm-100 leave-100 kill event-100 stop-3s busy-cpus restart-no-ghost strangers fuzz \
 	find-10 doctor vanish partition sick-host reject sealed docker image \
 	rumor-1024 detect-1000 boot-2000 idle-bytes chaos partition-24h trace \
-	entries-speed entries-memory reconcile-million schemathesis write-100 kill-loop go-watch
+	entries-speed entries-memory reconcile-million schemathesis write-100 kill-loop go-watch \
+	founding found-200 leader-up leader-kill manager-kills views-ten managers-35
 
 run:
 	@cargo run -p dui-cli -- up
 
 install:
-	@cargo install --locked --path crates/cli
+	@RUSTFLAGS='$(STATIC_FLAGS)' cargo install --locked --path crates/cli --target $(STATIC_TARGET)
 
 # In the order in which a mistake is cheapest to hear of.
 test: tools fmt clippy unit network go docker docs
