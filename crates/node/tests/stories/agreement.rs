@@ -272,3 +272,35 @@ async fn an_operator_moves_the_lead_and_takes_seats() {
     let refused = handle.operate(Operation::Move(before.leader)).await;
     assert_eq!(refused.unwrap_err().code, "not_a_voter");
 }
+
+#[tokio::test]
+async fn the_seat_of_a_forgotten_voter_is_taken_at_once() {
+    let town = Town::new();
+    let mut nodes: Vec<Node> = town.of(["ann", "bo", "cy", "di"]).await.into();
+    let all: Vec<&Node> = nodes.iter().collect();
+    let before = agree(&all, "three vote", |news| news.voters.len() == 3).await;
+    let mut ids = Vec::new();
+    for node in &nodes {
+        ids.push(id(node).await);
+    }
+    let follows = |id: &NodeId| before.voters.contains(id) && *id != before.leader;
+    let place = ids.iter().position(follows).unwrap();
+    let lost = ids[place];
+    nodes.remove(place).stop().await;
+    let handle = nodes[0].handle();
+    until("it is shown failed", async || {
+        let members = handle.members().await.unwrap();
+        let failed = |member: &dui_node::core::Member| member.state == MemberState::Failed;
+        members
+            .iter()
+            .any(|member| member.id == lost && failed(member))
+            .then_some(())
+    })
+    .await;
+    handle.forget(lost, false).await.unwrap();
+    let all: Vec<&Node> = nodes.iter().collect();
+    agree(&all, "another votes instead", |news| {
+        news.voters.len() == 3 && !news.voters.contains(&lost)
+    })
+    .await;
+}

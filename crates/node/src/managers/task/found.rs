@@ -226,21 +226,27 @@ impl Task {
         })
     }
 
+    /// Those of them whom an operator has removed for good.
+    pub(super) async fn forgotten_of<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a NodeId>,
+    ) -> BTreeSet<NodeId> {
+        let ids: Vec<NodeId> = ids.into_iter().copied().collect();
+        let asked = self.handle.ask(move |peer, _| {
+            let forgotten = ids.into_iter().filter(|id| peer.is_forgotten(*id));
+            forgotten.collect()
+        });
+        // A node that has stopped has forgotten nobody.
+        asked.await.unwrap_or_default()
+    }
+
     /// Whether all who vote are gone for good. Whoever is only not seen may be
     /// cut off and alive; a disk comes back. Without one an id ends with its
     /// process: when it has left, and on loopback, where nothing can be cut,
     /// when it has failed.
     pub(super) async fn is_over(&self, news: &LeaderNews) -> bool {
         let members = self.members().await;
-        let voters = news.voters.clone();
-        let forgotten = self
-            .handle
-            .ask(move |peer, _| {
-                let ids = voters.into_iter().filter(|id| peer.is_forgotten(*id));
-                ids.collect::<BTreeSet<NodeId>>()
-            })
-            .await;
-        let forgotten = forgotten.unwrap_or_default();
+        let forgotten = self.forgotten_of(&news.voters).await;
         let settled = self.began.elapsed() >= SETTLED;
         news.voters.iter().all(|id| {
             if forgotten.contains(id) || self.superseded.contains(id) {

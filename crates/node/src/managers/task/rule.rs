@@ -116,7 +116,8 @@ impl Task {
         self.tell_news(&agreed).await;
         let members = self.members().await;
         self.keep_view(&members, &agreed);
-        self.keep_seats(&members, &agreed);
+        let forgotten = self.forgotten_of(&beat.voters).await;
+        self.keep_seats(&members, &agreed, &forgotten);
     }
 
     /// Whether this manager, which votes, knows better than the news: nobody
@@ -187,7 +188,12 @@ impl Task {
         }
     }
 
-    fn keep_seats(&mut self, members: &[Member], agreed: &dui_consensus::machine::Agreed) {
+    fn keep_seats(
+        &mut self,
+        members: &[Member],
+        agreed: &dui_consensus::machine::Agreed,
+        forgotten: &BTreeSet<NodeId>,
+    ) {
         let (Some(reign), Some(part)) = (&mut self.reign, &mut self.part) else {
             return;
         };
@@ -220,8 +226,15 @@ impl Task {
         reign.gone.retain(|id, _| !here.contains_key(id));
         let mut managers = BTreeMap::new();
         for id in everybody {
-            let gone = (!here.contains_key(&id))
-                .then(|| now.duration_since(*reign.gone.entry(id).or_insert(now)));
+            let gone = (!here.contains_key(&id)).then(|| {
+                let gone = now.duration_since(*reign.gone.entry(id).or_insert(now));
+                // An operator said that it does not come back.
+                if forgotten.contains(&id) {
+                    Duration::MAX
+                } else {
+                    gone
+                }
+            });
             let known = beat.voters.contains(&id) || beat.learners.contains(&id);
             let standing = reign.standings.get(&id).and_then(Option::as_ref);
             let ephemeral = if known {
