@@ -1,7 +1,7 @@
 //! Stories of managers: who founds, who leads, and what everybody is told of it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::town::{PATIENCE, Town, sees};
 use dui_node::consensus::call::Operation;
@@ -49,20 +49,28 @@ pub(crate) async fn agree(
     what: &str,
     wanted: impl Fn(&LeaderNews) -> bool,
 ) -> LeaderNews {
-    until(what, async || {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
         let mut all = Vec::new();
         for node in nodes {
-            let leadership = node.handle().leader().await.unwrap();
-            if leadership.state != LeaderState::Led {
-                return None;
-            }
-            all.push(leadership.news?);
+            all.push(node.handle().leader().await.unwrap());
         }
-        let first = all.first()?.clone();
-        let same = all.iter().all(|news| *news == first);
-        (same && wanted(&first)).then_some(first)
-    })
-    .await
+        let led = all.iter().all(|one| one.state == LeaderState::Led);
+        let told: Vec<&LeaderNews> = all.iter().filter_map(|one| one.news.as_ref()).collect();
+        if let Some(first) = told.first()
+            && led
+            && told.len() == nodes.len()
+            && told.iter().all(|news| news == first)
+            && wanted(first)
+        {
+            return (*first).clone();
+        }
+        if Instant::now() > deadline {
+            let groups: Vec<_> = nodes.iter().map(|node| node.handle().group()).collect();
+            panic!("never: {what}; they say {all:#?}; their groups {groups:#?}");
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 pub(crate) fn durable(town: &Town, name: &str, dir: &Path, expect: u32) -> Options {
