@@ -300,17 +300,7 @@ impl Task {
                 // Whoever asked may have gone.
                 let _ = reply.send(part.filter(|group| group.cluster() == cluster));
             }
-            Input::Standing(id, standing) => {
-                self.asked.remove(&id);
-                if let Some(reign) = &mut self.reign {
-                    reign.standings.insert(id, standing.clone());
-                    self.look_soon(Duration::ZERO);
-                }
-                if self.founding.is_fresh() {
-                    self.answers.insert(id, standing);
-                    self.look_soon(Duration::ZERO);
-                }
-            }
+            Input::Standing(id, standing) => self.hear_standing(id, standing).await,
             Input::Views(cluster, views) => {
                 self.asking_views = false;
                 match views {

@@ -67,7 +67,13 @@ pub(crate) async fn agree(
         }
         if Instant::now() > deadline {
             let groups: Vec<_> = nodes.iter().map(|node| node.handle().group()).collect();
-            panic!("never: {what}; they say {all:#?}; their groups {groups:#?}");
+            let mut seen = Vec::new();
+            for node in nodes {
+                let members = node.handle().members().await.unwrap();
+                let states = members.iter().map(|m| (m.id, m.name.to_string(), m.state));
+                seen.push((states.collect::<Vec<_>>(), node.handle().views()));
+            }
+            panic!("never: {what}; they say {all:#?}; groups {groups:#?}; they see {seen:?}");
         }
         sleep(Duration::from_millis(5)).await;
     }

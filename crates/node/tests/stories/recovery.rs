@@ -26,6 +26,16 @@ async fn founded(town: &Town, dirs: &Path, names: &[&str]) -> (Vec<Node>, Leader
     }
     let all: Vec<&Node> = nodes.iter().collect();
     let news = agree(&all, "all vote", |news| news.voters.len() == names.len()).await;
+    for node in &all {
+        // What is told everybody may come before what the log says.
+        seen(node, names.len()).await;
+        until("it has all records", async || {
+            let beat = node.handle().group()?.beat;
+            let all = beat.applied > 0 && beat.applied == beat.last;
+            (all && beat.committed == beat.last).then_some(())
+        })
+        .await;
+    }
     (nodes, news)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dui_consensus::call::{Answer, Call};
+use dui_consensus::call::{Answer, Call, Standing};
 use dui_consensus::founding::sight::Advice;
 use dui_consensus::founding::{ClusterId, Founding, Output, Proposal, Record};
 use dui_consensus::group::{Group, Lane, Wire};
@@ -121,6 +121,32 @@ impl Task {
         }
     }
 
+    /// A manager says how it stands. Where it belongs to a cluster, a fresh one
+    /// joins that.
+    pub(super) async fn hear_standing(&mut self, id: NodeId, standing: Option<Standing>) {
+        self.asked.remove(&id);
+        if let Some(reign) = &mut self.reign {
+            let told = standing.is_some();
+            reign.standings.insert(id, standing.clone());
+            if told {
+                self.look_soon(Duration::ZERO);
+            }
+        }
+        if !self.founding.is_fresh() || !self.setup.manager || self.departing {
+            return;
+        }
+        match standing.as_ref().and_then(|standing| standing.member) {
+            Some(cluster) => self.join(cluster).await,
+            None => {
+                let told = standing.is_some();
+                self.answers.insert(id, standing);
+                if told {
+                    self.look_soon(Duration::ZERO);
+                }
+            }
+        }
+    }
+
     async fn propose(&mut self, voters: BTreeSet<NodeId>) {
         let Ok(nonce) = clock::fresh_u128() else {
             // A system without entropy gets it later.
@@ -133,8 +159,8 @@ impl Task {
     }
 
     /// Others say that they are of this cluster. Who has heard of one founds
-    /// none; it joins where one of those who vote there lives, for what a
-    /// stranger remembers may be long gone.
+    /// none; it joins once one of those who vote there says that it belongs to
+    /// it, for what others remember may be long gone.
     pub(super) async fn meet(&mut self, news: &LeaderNews) {
         let cluster = ClusterId(news.cluster_id);
         let record = self.founding.record();
@@ -143,14 +169,17 @@ impl Task {
             (_, Some(own)) => self.meet_stranger(own, news).await,
             // Its own proposal has to be decided first.
             (Some(_), None) => {}
-            (None, None) if self.lives(news).await => self.join(cluster).await,
             (None, None) => {
+                let alive = self.alive_of(&news.voters).await;
+                self.look_soon(LOOK_AGAIN);
+                if !alive.is_empty() {
+                    return self.ask_standings(alive);
+                }
                 self.explain(&format!(
                     "cluster {cluster} was formed before, and none of those who vote there is \
                      here: start them; where they are lost for good, \"dui forget\" each of them, \
                      or start the nodes anew that still tell of it, and another one is founded"
                 ));
-                self.look_soon(LOOK_AGAIN);
             }
         }
     }
@@ -158,6 +187,8 @@ impl Task {
     pub(super) async fn join(&mut self, cluster: ClusterId) {
         let outputs = self.founding.join(cluster);
         self.carry_out(outputs).await;
+        let news = self.news().await;
+        self.own_news = news.filter(|news| news.cluster_id == cluster.0);
     }
 
     /// Belongs to one cluster and hears of another.
@@ -216,14 +247,13 @@ impl Task {
         }
     }
 
-    /// Whether one of those who vote is here.
-    async fn lives(&self, news: &LeaderNews) -> bool {
+    /// Those of them who are here, and not this one.
+    async fn alive_of(&self, ids: &[NodeId]) -> Vec<NodeId> {
         let members = self.members().await;
-        let mut voters = news.voters.iter();
-        voters.any(|id| {
-            let mut members = members.iter();
-            members.any(|member| member.id == *id && is_manager_here(member))
-        })
+        let here = members.iter().filter(|member| is_manager_here(member));
+        let here = here.map(|member| member.id);
+        here.filter(|id| ids.contains(id) && *id != self.setup.me)
+            .collect()
     }
 
     /// Those of them whom an operator has removed for good.
