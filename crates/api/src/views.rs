@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use dui_client::{Problem, ViewList};
+use dui_client::{Code, Problem, ViewList};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -10,6 +10,7 @@ use crate::App;
 use crate::convert;
 use crate::extract::Query;
 use crate::openapi::Always;
+use crate::refusal::Refusal;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +36,14 @@ pub(crate) struct ViewsQuery {
 pub(crate) async fn views(
     State(app): State<App>,
     Query(query): Query<ViewsQuery>,
-) -> Json<ViewList> {
-    Json(convert::views(&app.handle().views(), query.after))
+) -> Result<Json<ViewList>, Refusal> {
+    // As OpenAPI says of an int64.
+    if query
+        .after
+        .is_some_and(|after| i64::try_from(after).is_err())
+    {
+        let detail = format!("after: no view has a number above {}", i64::MAX);
+        return Err(Refusal::new(Code::BadParameter, detail));
+    }
+    Ok(Json(convert::views(&app.handle().views(), query.after)))
 }

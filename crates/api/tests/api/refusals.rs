@@ -36,6 +36,12 @@ async fn each_mistake_has_its_code() {
         ),
         ("GET", "/v1/watch?leader=maybe", 400, "bad_parameter"),
         ("GET", "/v1/views?after=x", 400, "bad_parameter"),
+        (
+            "GET",
+            "/v1/views?after=9223372036854775808",
+            400,
+            "bad_parameter",
+        ),
         ("POST", "/v1/leader", 400, "bad_parameter"),
         ("POST", "/v1/leader?to=nobody", 404, "unknown_member"),
         ("POST", "/v1/managers/nobody/promote", 404, "unknown_member"),
