@@ -153,14 +153,15 @@ impl Task {
         inputs: mpsc::Receiver<Input>,
         history: Arc<History>,
     ) -> Self {
-        let founds_alone = setup.manager && setup.expect.is_none() && setup.loopback;
+        // Whoever belongs to a cluster shows it, however that was founded.
+        let sits = setup.manager && setup.loopback;
         let expect = setup.expect.filter(|_| setup.manager);
         let now = Instant::now();
         Self {
             founding: Founding::new(setup.me, written.record),
             written: written.group,
             part: None,
-            founder: founds_alone.then(|| Founder::new(setup.cluster.clone())),
+            founder: sits.then(|| Founder::new(setup.cluster.clone())),
             sight: expect.map(|expect| Sight::new(setup.me, expect)),
             answers: BTreeMap::new(),
             began: now,

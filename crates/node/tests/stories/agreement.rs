@@ -318,3 +318,26 @@ async fn the_seat_of_a_forgotten_voter_is_taken_at_once() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn on_loopback_nobody_founds_beside_a_cluster_however_that_was_founded() {
+    let town = Town::new();
+    let dirs = tempfile::tempdir().unwrap();
+    let ann = Node::start(durable(&town, "ann", dirs.path(), 1)).await;
+    let ann = ann.unwrap();
+    leads(&ann.handle(), "ann leads", |_| true).await;
+    // It hears of nobody: the kernel alone knows.
+    let deaf = Options {
+        discovery: Vec::new(),
+        ..town.options("bo")
+    };
+    let bo = Node::start(deaf).await.unwrap();
+    until("bo waits for those who are there", async || {
+        let leadership = bo.handle().leader().await.unwrap();
+        assert_eq!(leadership.state, LeaderState::Unformed);
+        let why = leadership.why?;
+        why.contains("another manager of this machine")
+            .then_some(())
+    })
+    .await;
+}
