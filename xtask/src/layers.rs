@@ -13,9 +13,10 @@ use crate::lexer::split;
 const CRATES: &[(&str, &[&str])] = &[
     ("dui-core", &[]),
     ("dui-client", &[]),
-    ("dui-node", &["dui-core", "dui-consensus"]),
+    ("dui-disk", &[]),
+    ("dui-node", &["dui-core", "dui-consensus", "dui-disk"]),
     ("dui-sim", &["dui-core"]),
-    ("dui-consensus", &["dui-core"]),
+    ("dui-consensus", &["dui-core", "dui-disk"]),
     ("dui-api", &["dui-node", "dui-client"]),
     ("dui-cli", &["dui-api", "dui-node", "dui-client", "dui-sim"]),
     ("xtask", &[]),

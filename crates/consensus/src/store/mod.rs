@@ -18,7 +18,6 @@
 //! alone (Rebello et al., "Can Applications Recover from fsync Failures?",
 //! USENIX ATC 2020).
 
-mod disk;
 mod file;
 mod held;
 mod log;
@@ -33,8 +32,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use disk::{Directory, Disk, UNFINISHED};
-use file::Wrong;
+use dui_disk::{Directory, Disk, ReadError, UNFINISHED, Wrong};
 use held::{Change, Held};
 pub use log::{LogStore, StoreMetrics};
 pub use snapshots::Snapshots;
@@ -166,13 +164,11 @@ fn open_on(disk: Arc<dyn Disk>, dir: &Path, compact_bytes_min: u64) -> Result<Op
 fn read_log(disk: &dyn Disk, dir: &Path, number: u64) -> Result<Held, StoreError> {
     let name = file::name_of(number);
     let path = dir.join(&name);
-    let bytes = match disk.read(&name) {
-        Ok(bytes) => bytes,
-        Err(source) => return Err(StoreError::Io { path, source }),
-    };
     let mut held = Held::default();
-    let read = file::read(&bytes, number, |body| {
-        Change::decode_each(body, |change, bytes| held.apply(change, bytes))
+    let read = disk.read(&name).map_err(ReadError::Io).and_then(|reader| {
+        file::read(reader, number, |body| {
+            Change::decode_each(body, |change, bytes| held.apply(change, bytes))
+        })
     });
     match read {
         Ok(0) => {}
@@ -180,14 +176,15 @@ fn read_log(disk: &dyn Disk, dir: &Path, number: u64) -> Result<Held, StoreError
             target: "dui", event = "managers_log_cut", file = %path.display(), bytes = torn,
             reason = "the node or its host ended while this was written; nobody was told that it is kept",
         ),
-        Err(Wrong::Newer(found)) => {
+        Err(ReadError::Io(source)) => return Err(StoreError::Io { path, source }),
+        Err(ReadError::Wrong(Wrong::Newer(found))) => {
             return Err(StoreError::Newer {
                 file: path,
                 found,
-                supported: file::VERSION,
+                supported: file::FORMAT.version,
             });
         }
-        Err(Wrong::Damaged { offset, what }) => {
+        Err(ReadError::Wrong(Wrong::Damaged { offset, what })) => {
             return Err(StoreError::Damaged {
                 file: path,
                 offset,

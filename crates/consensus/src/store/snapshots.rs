@@ -11,8 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dui_disk::{Disk, put};
+
 use super::StoreError;
-use super::disk::{self, Disk};
 
 pub(super) const NAME: &str = "snapshot";
 const MAGIC: &[u8; 8] = b"duisnap\0";
@@ -56,7 +57,11 @@ impl Snapshots {
             Place::Memory(kept) => Ok(lock(kept).clone()),
             Place::Disk { disk, dir, .. } => {
                 let file = || dir.join(NAME);
-                match disk.read(NAME) {
+                let read = disk.read(NAME).and_then(|mut reader| {
+                    let mut bytes = Vec::new();
+                    reader.read_to_end(&mut bytes).map(|_| bytes)
+                });
+                match read {
                     Ok(bytes) => decode(bytes, file).map(Some),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                     Err(source) => Err(StoreError::Io {
@@ -90,7 +95,7 @@ impl Snapshots {
             Place::Memory(kept) => *lock(kept) = Some(bytes.to_vec()),
             Place::Disk { disk, saving, .. } => {
                 let _alone = lock(saving);
-                disk::put(&**disk, NAME, &encode(bytes))?;
+                put(&**disk, NAME, &encode(bytes))?;
             }
         }
         Ok(())

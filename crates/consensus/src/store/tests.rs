@@ -7,7 +7,6 @@
 
 mod crashes;
 mod damage;
-mod double;
 mod full;
 
 use std::collections::BTreeMap;
@@ -16,18 +15,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dui_core::NodeId;
+use dui_disk::Disk;
+use dui_disk::memory::Memory;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::OneshotReceiverOf;
 use openraft::{EntryPayload, StorageError};
 
-use super::disk::Disk;
 use super::{LogStore, Opened, Snapshots, StoreError, open_on};
 use crate::machine::Machine;
 use crate::record::{Command, Seen, encode_entry};
 use crate::types::{Entry, LogId, RaftId, Types, Vote};
-use double::Memory;
 
 /// Small, so that a short story writes its file anew more than once.
 const COMPACT_BYTES_MIN: u64 = 6_000;
@@ -251,17 +250,6 @@ async fn found(log: &mut LogStore) -> Model {
     };
     assert_eq!(state.last_log_id, model.last());
     model
-}
-
-/// Like dice, and the same ones for the same seed.
-fn dice(seed: u64) -> impl FnMut(usize) -> usize {
-    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move |below| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random >> 33) as usize % below
-    }
 }
 
 /// A store that was closed, in one file, and what was when.

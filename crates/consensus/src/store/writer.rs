@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use super::disk::{Disk, is_full};
-use super::file::{self, Appender, Prepared};
+use dui_disk::{Appender, Disk, is_full};
+
+use super::file::{self, Prepared};
 use super::held::Held;
 use super::log::{Frame, Shared};
 
@@ -111,6 +112,12 @@ impl Writer {
         if frame.body.is_empty() {
             return Ok(());
         }
+        assert_eq!(
+            self.file.unsynced(),
+            0,
+            "each frame is synced before the next: otherwise a crash tears more than the last"
+        );
+        self.file.make_room(file::AHEAD_BYTES);
         let before = self.file.end();
         if let Err(error) = self.file.write(&frame.body) {
             // It never reached the disk, so nothing is in doubt. Whoever needs

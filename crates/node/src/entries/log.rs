@@ -19,8 +19,12 @@
 
 use std::io;
 
-use super::disk::Disk;
-use super::segment::{Appender, End, HEADER_BYTES, Header, Kind, ReadError, Records, Wrong};
+use dui_disk::{
+    Appender, Disk, Frames, HEADER_BYTES, Header, ReadError, UNFINISHED, Wrong, give_name, prepare,
+    unfinished,
+};
+
+use super::segment::{self, AHEAD_BYTES, End, FORMAT, Kind};
 use crate::clock;
 
 /// Logs up to so many bytes are not worth a checkpoint.
@@ -52,10 +56,10 @@ pub(crate) struct Opened {
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Log<D: Disk> {
-    disk: D,
+pub(crate) struct Log {
+    disk: Box<dyn Disk>,
     /// `None` until the first write, and after one that failed.
-    current: Option<Appender<D::File>>,
+    current: Option<Appender>,
     /// Of the last log; 0 before the first.
     number: u64,
     /// Where it ends.
@@ -65,17 +69,17 @@ pub(crate) struct Log<D: Disk> {
     /// What they outgrow before a checkpoint is made.
     bytes_max: u64,
     /// The log that a checkpoint in the making replaces, and the file so far.
-    making: Option<(u64, Appender<D::File>)>,
+    making: Option<(u64, Appender)>,
 }
 
-impl<D: Disk> Log<D> {
+impl Log {
     /// Reads all there is, in order, and hands every record to `take`. Nothing
     /// is written but the removal of files that a crash has left over.
     ///
     /// # Errors
     /// [`LogError`]; nothing of what was handed out is to be used then.
     pub(crate) fn open(
-        disk: D,
+        disk: Box<dyn Disk>,
         mut take: impl FnMut(&[u8]) -> Result<(), &'static str>,
     ) -> Result<(Self, Opened), LogError> {
         let found = Found::of(disk.list().map_err(LogError::Io)?);
@@ -107,7 +111,8 @@ impl<D: Disk> Log<D> {
                     if !found.logs.contains(&(number + 1)) {
                         return Err(wrong(&next, damaged(0, "the file is missing")));
                     }
-                    Some(log.open_segment(&next, Kind::Log, number + 1)?.1.end_before)
+                    let frames = log.open_segment(&next, Kind::Log, number + 1)?;
+                    Some(frames.header().mark)
                 }
                 _ => None,
             };
@@ -138,7 +143,7 @@ impl<D: Disk> Log<D> {
         let Some(current) = &mut self.current else {
             return Err(io::Error::other("no log was begun"));
         };
-        current.make_room();
+        current.make_room(AHEAD_BYTES);
         let before = current.end();
         match current.write(body).and_then(|()| current.sync()) {
             Ok(()) => {
@@ -167,16 +172,9 @@ impl<D: Disk> Log<D> {
     pub(crate) fn begin_checkpoint(&mut self) -> io::Result<()> {
         let replaced = self.number;
         self.close_log();
-        let begun = self.begin_log().and_then(|()| {
-            let header = Header {
-                kind: Kind::Checkpoint,
-                number: replaced,
-                end_before: 0,
-                salt: salt()?,
-            };
-            let file = self.disk.create(&unfinished(Kind::Checkpoint, replaced))?;
-            Appender::begin(file, &header)
-        });
+        let begun = self
+            .begin_log()
+            .and_then(|()| self.begin_segment(Kind::Checkpoint, replaced, 0));
         match begun {
             Ok(file) => {
                 self.making = Some((replaced, file));
@@ -219,13 +217,11 @@ impl<D: Disk> Log<D> {
             return Ok(());
         };
         let name = name_of(Kind::Checkpoint, replaced);
-        let temporary = unfinished(Kind::Checkpoint, replaced);
         // Under either name it is whole, or not taken for a checkpoint.
         let finished = file
             .write(END_OF_CHECKPOINT)
             .and_then(|()| file.sync())
-            .and_then(|()| self.disk.rename(&temporary, &name))
-            .and_then(|()| self.disk.sync_names());
+            .and_then(|()| give_name(&*self.disk, &name));
         if let Err(error) = finished {
             self.give_up_checkpoint(replaced);
             return Err(error);
@@ -261,44 +257,42 @@ impl<D: Disk> Log<D> {
         self.making = None;
         self.bytes_max = self.bytes + LOG_BYTES_MIN / 4;
         // Left for the next start if it cannot be removed now.
-        let _ = self.disk.remove(&unfinished(Kind::Checkpoint, replaced));
+        let name = name_of(Kind::Checkpoint, replaced);
+        let _ = self.disk.remove(&unfinished(&name));
     }
 
     /// A log that has its name has a whole header: half a one is never found
     /// where it could be damage.
     fn begin_log(&mut self) -> io::Result<()> {
         let number = self.number + 1;
-        let header = Header {
-            kind: Kind::Log,
-            number,
-            end_before: self.end,
-            salt: salt()?,
-        };
-        let temporary = unfinished(Kind::Log, number);
-        let begun = self
-            .disk
-            .create(&temporary)
-            .and_then(|file| Appender::begin(file, &header))
-            .and_then(|log| {
-                self.disk.rename(&temporary, &name_of(Kind::Log, number))?;
-                // Renamed, it counts, whether or not we know it to be durable:
-                // the same number must not be begun twice.
-                self.number = number;
-                self.end = log.end();
-                self.bytes += self.end;
-                self.disk.sync_names()?;
-                Ok(log)
-            });
-        match begun {
-            Ok(log) => {
-                self.current = Some(log);
-                Ok(())
-            }
-            Err(error) => {
-                let _ = self.disk.remove(&temporary);
-                Err(error)
-            }
+        let log = self.begin_segment(Kind::Log, number, self.end)?;
+        let name = name_of(Kind::Log, number);
+        let temporary = unfinished(&name);
+        if let Err(error) = self.disk.rename(&temporary, &name) {
+            let _ = self.disk.remove(&temporary);
+            return Err(error);
         }
+        // Renamed, it counts, whether or not we know it to be durable: the
+        // same number must not be begun twice.
+        self.number = number;
+        self.end = log.end();
+        self.bytes += self.end;
+        self.disk.sync_names()?;
+        self.current = Some(log);
+        Ok(())
+    }
+
+    /// A segment with its header, which has no name yet.
+    fn begin_segment(&self, kind: Kind, number: u64, end_before: u64) -> io::Result<Appender> {
+        let header = Header {
+            kind: kind as u32,
+            number,
+            mark: end_before,
+            salt: clock::fresh_u128().map_err(io::Error::other)?,
+        };
+        let contents = header.encode(&FORMAT);
+        let file = prepare(&*self.disk, &name_of(kind, number), &contents)?;
+        Ok(Appender::new(file, header.salt, HEADER_BYTES as u64))
     }
 
     fn read_log(
@@ -308,8 +302,8 @@ impl<D: Disk> Log<D> {
         end: Option<u64>,
         take: &mut impl FnMut(&[u8]) -> Result<(), &'static str>,
     ) -> Result<End, LogError> {
-        let (records, _) = self.open_segment(name, Kind::Log, number)?;
-        records.each(end, take).map_err(|error| of(name, error))
+        let frames = self.open_segment(name, Kind::Log, number)?;
+        segment::read(frames, end, take).map_err(|error| of(name, error))
     }
 
     /// Reads it and tells its length.
@@ -319,9 +313,9 @@ impl<D: Disk> Log<D> {
         number: u64,
         take: &mut impl FnMut(&[u8]) -> Result<(), &'static str>,
     ) -> Result<u64, LogError> {
-        let (records, _) = self.open_segment(name, Kind::Checkpoint, number)?;
+        let frames = self.open_segment(name, Kind::Checkpoint, number)?;
         let mut whole = false;
-        let ended = records.each(None, |body| {
+        let ended = segment::read(frames, None, |body| {
             if std::mem::take(&mut whole) {
                 return Err("something follows the end");
             }
@@ -336,19 +330,14 @@ impl<D: Disk> Log<D> {
         Ok(ended.offset)
     }
 
-    fn open_segment(
-        &self,
-        name: &str,
-        kind: Kind,
-        number: u64,
-    ) -> Result<(Records<D::Reader>, Header), LogError> {
+    fn open_segment(&self, name: &str, kind: Kind, number: u64) -> Result<Frames, LogError> {
         let reader = self.disk.read(name).map_err(LogError::Io)?;
-        let records = Records::open(reader).map_err(|error| of(name, error))?;
-        let header = *records.header();
-        if (header.kind, header.number) != (kind, number) {
+        let frames = Frames::open(reader, &FORMAT).map_err(|error| of(name, error))?;
+        let header = frames.header();
+        if (header.kind, header.number) != (kind as u32, number) {
             return Err(wrong(name, damaged(0, "it belongs under another name")));
         }
-        Ok((records, header))
+        Ok(frames)
     }
 }
 
@@ -394,8 +383,6 @@ impl Found {
     }
 }
 
-const UNFINISHED: &str = ".new";
-
 fn name_of(kind: Kind, number: u64) -> String {
     let word = match kind {
         Kind::Log => "log",
@@ -404,18 +391,10 @@ fn name_of(kind: Kind, number: u64) -> String {
     format!("{word}-{number:010}")
 }
 
-fn unfinished(kind: Kind, number: u64) -> String {
-    name_of(kind, number) + UNFINISHED
-}
-
 fn number_of(kind: Kind, name: &str) -> Option<u64> {
     let (_, digits) = name.split_once('-')?;
     let number = digits.parse().ok()?;
     (name_of(kind, number) == name).then_some(number)
-}
-
-fn salt() -> io::Result<u128> {
-    clock::fresh_u128().map_err(io::Error::other)
 }
 
 fn damaged(offset: u64, what: &'static str) -> Wrong {

@@ -4,7 +4,6 @@
 //! one task, to give them back after a crash, so what lies here is a log and
 //! now and then a checkpoint of it, and no index.
 
-mod disk;
 mod format;
 mod log;
 mod segment;
@@ -17,12 +16,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use dui_core::Entry;
+use dui_disk::{Directory, Wrong};
 
 use crate::storage::StorageError;
-use disk::Directory;
 use format::Loader;
 use log::{Log, LogError};
-use segment::Wrong;
 pub(crate) use writer::{Outcome, Writer};
 
 /// Beside the state of the node.
@@ -32,7 +30,7 @@ const DIRECTORY: &str = "entries";
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) entries: Vec<Entry>,
-    log: Log<Directory>,
+    log: Log,
     path: PathBuf,
 }
 
@@ -46,7 +44,9 @@ pub(crate) fn load(dir: &Path) -> Result<Kept, StorageError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
     made.map_err(|source| StorageError::of(dir, source))?;
     let mut loader = Loader::default();
-    let opened = Log::open(Directory(path.clone()), |record| loader.take(record));
+    let opened = Log::open(Box::new(Directory(path.clone())), |record| {
+        loader.take(record)
+    });
     let (log, opened) = opened.map_err(|error| match error {
         LogError::Io(source) => StorageError::of(dir, source),
         LogError::Wrong { file, wrong } => {
@@ -55,7 +55,7 @@ pub(crate) fn load(dir: &Path) -> Result<Kept, StorageError> {
                 Wrong::Newer(found) => StorageError::Newer {
                     file,
                     found,
-                    supported: segment::VERSION,
+                    supported: segment::FORMAT.version,
                 },
                 Wrong::Damaged { offset, what } => StorageError::Entries { file, offset, what },
             }

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use dui_core::Entry;
 use tokio::sync::mpsc as events;
 
-use super::disk::Directory;
 use super::log::Log;
 use super::{Kept, format};
 
@@ -136,7 +135,7 @@ impl Writer {
 
 /// What the thread works with.
 struct Desk {
-    log: Log<Directory>,
+    log: Log,
     path: String,
     outcomes: events::UnboundedSender<Outcome>,
     failing: bool,

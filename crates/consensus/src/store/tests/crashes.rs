@@ -1,11 +1,12 @@
 //! A disk that crashes, or whose syncs fail: what was acknowledged is there.
 
+use dui_disk::HEADER_BYTES;
+use dui_disk::memory::{Memory, dice};
 use openraft::storage::{RaftLogReader, RaftLogStorage};
 use proptest::prelude::*;
 
-use super::double::Memory;
 use super::{
-    History, Model, Snapshots, Step, StoreError, append, block_on, dice, entry, found, live, open,
+    History, Model, Snapshots, Step, StoreError, append, block_on, entry, found, live, open,
     open_with, story, take, vote,
 };
 
@@ -91,7 +92,7 @@ fn a_file_cut_anywhere_gives_back_a_beginning_of_the_story_or_is_refused() {
             }
         }
     }
-    assert!(refused > super::super::file::HEADER_BYTES);
+    assert!(refused > HEADER_BYTES);
     assert_eq!(latest, steps.len());
 }
 

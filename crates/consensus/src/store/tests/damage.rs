@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use dui_disk::Disk;
+use dui_disk::memory::Memory;
 use proptest::prelude::*;
 
-use super::double::Memory;
-use super::{Disk, Snapshots, StoreError, block_on, closed, found, live, open, open_with, story};
+use super::{Snapshots, StoreError, block_on, closed, found, live, open, open_with, story};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]

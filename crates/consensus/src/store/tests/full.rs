@@ -2,9 +2,9 @@
 
 use std::io;
 
+use dui_disk::memory::Memory;
 use openraft::storage::RaftLogStorage;
 
-use super::double::Memory;
 use super::{Model, Step, StoreError, block_on, closed, found, open, open_with, take, vote};
 
 #[test]

@@ -1,17 +1,22 @@
-//! A disk in memory that forgets, tears, fills up, and holds its syncs.
+//! Memory: a disk for tests, which crashes, tears, fills up, rots, and holds
+//! its syncs.
+//!
+//! It keeps what is seen apart from what is durable, as a kernel does. A test
+//! lets it crash at every call in turn and throws [`dice`] for what is left:
+//! whatever was acknowledged has to be among it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Cursor};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::super::disk::{Disk, DiskFile};
+use crate::{Disk, DiskFile, Reader};
 
 /// What a crash may tear a write into.
 const SECTOR: usize = 512;
 
-/// Shared by whoever has it open.
+/// See the [module](self). Clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory(Arc<Shared>);
+pub struct Memory(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -65,11 +70,19 @@ impl State {
         Ok(())
     }
 
+    fn index_of(&self, name: &str) -> io::Result<usize> {
+        let index = self.names.get(name).copied();
+        index.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     fn used(&self) -> usize {
         let files = self.names.values();
         files.map(|index| self.files[*index].seen.len()).sum()
     }
 }
+
+/// What a poisoned lock says.
+const POISONED: &str = "the test has failed elsewhere";
 
 fn put(bytes: &mut Vec<u8>, offset: usize, write: &[u8]) {
     let end = offset + write.len();
@@ -78,13 +91,15 @@ fn put(bytes: &mut Vec<u8>, offset: usize, write: &[u8]) {
 }
 
 impl Memory {
-    pub(super) fn crashing_at(call: usize) -> Self {
+    /// One on which nothing works after so many calls.
+    pub fn crashing_at(call: usize) -> Self {
         let disk = Self::default();
         disk.state().crash_at = Some(call);
         disk
     }
 
-    pub(super) fn with_file(name: &str, bytes: &[u8]) -> Self {
+    /// One that has this file.
+    pub fn with_file(name: &str, bytes: &[u8]) -> Self {
         let disk = Self::default();
         let names = BTreeMap::from([(name.to_owned(), 0)]);
         let contents = Contents {
@@ -103,7 +118,7 @@ impl Memory {
 
     /// The disk as the next process finds it: names and sectors that were not
     /// synced may be there or not.
-    pub(super) fn after_crash(&self, mut chance: impl FnMut(usize) -> usize) -> Self {
+    pub fn after_crash(&self, mut chance: impl FnMut(usize) -> usize) -> Self {
         let before = self.state().clone();
         let kept = chance(before.pending_names.len() + 1);
         let names = match kept {
@@ -133,49 +148,70 @@ impl Memory {
         disk
     }
 
-    pub(super) fn calls(&self) -> usize {
+    /// How often it was called.
+    pub fn calls(&self) -> usize {
         self.state().calls
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    /// Of all files, in order.
+    pub fn names(&self) -> Vec<String> {
         self.state().names.keys().cloned().collect()
     }
 
-    pub(super) fn contents(&self, name: &str) -> Vec<u8> {
+    /// What is seen of the file.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    pub fn contents(&self, name: &str) -> Vec<u8> {
         let state = self.state();
         state.files[state.names[name]].seen.clone()
     }
 
-    pub(super) fn used(&self) -> usize {
+    /// Lets the file rot: from now on this is seen of it.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    pub fn rot(&self, name: &str, rot: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let index = state.names[name];
+        rot(&mut state.files[index].seen);
+    }
+
+    /// Bytes in all files.
+    pub fn used(&self) -> usize {
         self.state().used()
     }
 
-    pub(super) fn room(&self, room: Option<usize>) {
+    /// How many there may be.
+    pub fn room(&self, room: Option<usize>) {
         self.state().room = room;
     }
 
-    pub(super) fn fail_syncs(&self, fail: bool) {
+    /// Whether syncs of files fail, and forget what they were to sync.
+    pub fn fail_syncs(&self, fail: bool) {
         self.state().fail_syncs = fail;
     }
 
-    pub(super) fn hold_syncs(&self) {
+    /// From now on a sync of a file does not return.
+    pub fn hold_syncs(&self) {
         self.state().hold_syncs = true;
     }
 
     /// Until one is held.
-    pub(super) fn wait_for_sync(&self) {
+    pub fn wait_for_sync(&self) {
         let state = self.state();
         let waited = self.0.changed.wait_while(state, |state| !state.held);
-        drop(waited.unwrap());
+        drop(waited.expect(POISONED));
     }
 
-    pub(super) fn release_syncs(&self) {
+    /// Lets them return, those that are held and those to come.
+    pub fn release_syncs(&self) {
         self.state().hold_syncs = false;
         self.0.changed.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap()
+        self.0.state.lock().expect(POISONED)
     }
 }
 
@@ -195,25 +231,26 @@ impl Disk for Memory {
         Ok(Box::new(MemoryFile(self.clone(), index)))
     }
 
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.state().call()?;
-        let known = self.state().names.contains_key(name);
-        let missing = || io::Error::from(io::ErrorKind::NotFound);
-        known.then(|| self.contents(name)).ok_or_else(missing)
+    fn read(&self, name: &str) -> io::Result<Reader> {
+        let mut state = self.state();
+        state.call()?;
+        let index = state.index_of(name)?;
+        Ok(Box::new(Cursor::new(state.files[index].seen.clone())))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.state().rename(|names| {
-            let index = names.remove(from).unwrap();
+        let mut state = self.state();
+        let index = state.index_of(from)?;
+        state.rename(|names| {
+            names.remove(from);
             names.insert(to.into(), index);
         })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        if !self.state().names.contains_key(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.state().rename(|names| {
+        let mut state = self.state();
+        state.index_of(name)?;
+        state.rename(|names| {
             names.remove(name);
         })
     }
@@ -254,7 +291,10 @@ impl DiskFile for MemoryFile {
         let file = &mut state.files[self.1];
         file.seen.truncate(length as usize);
         file.durable.truncate(length as usize);
-        file.pending.clear();
+        file.pending.retain_mut(|(offset, write)| {
+            write.truncate((length as usize).saturating_sub(*offset));
+            !write.is_empty()
+        });
         Ok(())
     }
 
@@ -264,7 +304,7 @@ impl DiskFile for MemoryFile {
         while state.hold_syncs {
             state.held = true;
             self.0.0.changed.notify_all();
-            state = self.0.0.changed.wait(state).unwrap();
+            state = self.0.0.changed.wait(state).expect(POISONED);
         }
         state.held = false;
         let fails = state.fail_syncs;
@@ -278,5 +318,17 @@ impl DiskFile for MemoryFile {
             true => Err(io::Error::other("the disk lost it")),
             false => Ok(()),
         }
+    }
+}
+
+/// Like dice, and the same ones for the same seed: a number below the one that
+/// is asked for.
+pub fn dice(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |below| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 33) as usize % below
     }
 }
