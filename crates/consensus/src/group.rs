@@ -9,6 +9,7 @@
 //! Raft dissertation, section 9.6). A leader whose *process* died is noticed
 //! sooner: membership has evidence of that within milliseconds, and
 //! [`Group::leader_died`] campaigns at once, as if the leader had handed over.
+//! On a slow disk all of that but the heartbeats takes longer: see `patience`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -35,16 +36,13 @@ use tokio::sync::watch;
 use crate::call::{Answer, Call, Raft as RaftCall};
 use crate::founding::ClusterId;
 use crate::machine::{Agreed, Machine};
+use crate::patience::Patience;
 use crate::record::{Command, Outcome};
 use crate::store::{self, LogStore, StoreError, StoreMetrics};
 use crate::types::{Kind, RaftId, Types, Vote};
 
 /// Between two heartbeats; also how long a call with records may take.
 const HEARTBEAT_MS: u64 = 300;
-/// A follower waits for so long after its lease ended.
-const ELECTION_MIN_MS: u64 = 600;
-/// So long a follower takes a leader for alive that it has heard.
-const ELECTION_MAX_MS: u64 = 700;
 /// A snapshot goes as one message, which takes longer than a call.
 const SNAPSHOT_MS: u64 = 10_000;
 /// Records after which a snapshot is made.
@@ -102,6 +100,7 @@ pub struct Group {
     raft: openraft::Raft<Types, Machine>,
     agreed: watch::Receiver<Agreed>,
     log: LogStore,
+    patience: Patience,
 }
 
 impl Group {
@@ -140,9 +139,19 @@ impl Group {
     ) -> Result<Self, GroupError> {
         let (machine, agreed) = Machine::open(opened.snapshots)?;
         let network = Network { cluster, wire };
+        let sync = opened.log.metrics().fsync_time_last;
+        let patience = Patience::of(sync);
+        if patience.is_stretched() {
+            tracing::warn!(
+                target: "dui", event = "slow_disk", fsync_ms = sync.as_millis() as u64,
+                election_timeout_ms = patience.min_ms(),
+                remedy = "elections wait for it until the next start: give the data directory a \
+                          faster disk, or one of its own",
+            );
+        }
         let raft = openraft::Raft::new(
             RaftId(me),
-            Arc::new(config()),
+            Arc::new(config(patience)),
             network,
             opened.log.clone(),
             machine,
@@ -154,6 +163,7 @@ impl Group {
             raft,
             agreed,
             log: opened.log,
+            patience,
         })
     }
 
@@ -187,6 +197,13 @@ impl Group {
     /// What its disk has done.
     pub fn store_metrics(&self) -> StoreMetrics {
         self.log.metrics()
+    }
+
+    /// Whether its disk has become so slow since it was started that it elects
+    /// nobody any more. Started anew, it waits for the disk as it is now.
+    pub fn is_outpaced(&self) -> bool {
+        let sync = self.log.metrics().fsync_time_last;
+        self.patience.is_outgrown(sync)
     }
 
     /// How the group is, now and whenever that changes.
@@ -458,12 +475,12 @@ impl std::fmt::Debug for Pulse {
     }
 }
 
-fn config() -> Config {
+fn config(patience: Patience) -> Config {
     Config {
         cluster_name: "dui".into(),
         heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MIN_MS,
-        election_timeout_max: ELECTION_MAX_MS,
+        election_timeout_min: patience.min_ms(),
+        election_timeout_max: patience.max_ms(),
         install_snapshot_timeout: SNAPSHOT_MS,
         max_payload_entries: PAYLOAD_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),

@@ -1,5 +1,5 @@
-//! Memory: a disk for tests, which crashes, tears, fills up, rots, and holds
-//! its syncs.
+//! Memory: a disk for tests, which crashes, tears, fills up, rots, slows down,
+//! and holds its syncs.
 //!
 //! It keeps what is seen apart from what is durable, as a kernel does. A test
 //! lets it crash at every call in turn and throws [`dice`] for what is left:
@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Cursor};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
 
 use crate::{Disk, DiskFile, Reader};
 
@@ -39,6 +41,8 @@ struct State {
     /// Syncs fail, and forget what they were to sync, as Linux does.
     fail_syncs: bool,
     hold_syncs: bool,
+    /// A sync takes so long.
+    sync_takes: Duration,
     /// A sync is being held.
     held: bool,
 }
@@ -192,6 +196,11 @@ impl Memory {
         self.state().fail_syncs = fail;
     }
 
+    /// Syncs of files take so long from now on.
+    pub fn slow_syncs(&self, sync_takes: Duration) {
+        self.state().sync_takes = sync_takes;
+    }
+
     /// From now on a sync of a file does not return.
     pub fn hold_syncs(&self) {
         self.state().hold_syncs = true;
@@ -299,6 +308,8 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        let sync_takes = self.0.state().sync_takes;
+        thread::sleep(sync_takes);
         let mut state = self.0.state();
         state.call()?;
         while state.hold_syncs {

@@ -52,6 +52,8 @@ pub struct StoreMetrics {
     pub fsync_time_sum: Duration,
     /// The time that 99 of 100 of the last 512 stayed below.
     pub fsync_time_p99: Duration,
+    /// The time that the latest took; at first, of the one at opening.
+    pub fsync_time_last: Duration,
     /// Why the store does not work any more.
     pub failed: Option<String>,
 }
@@ -127,6 +129,7 @@ struct Counts {
     bytes: u64,
     syncs: u64,
     sync_time: Duration,
+    last_sync: Duration,
     recent: VecDeque<Duration>,
 }
 
@@ -151,11 +154,20 @@ impl LogStore {
         })
     }
 
-    /// Starts the thread that writes.
-    pub(super) fn start(held: Held, writer: Writer, dir: &Path) -> io::Result<Self> {
+    /// Starts the thread that writes. `sync`: how long the disk took just now.
+    pub(super) fn start(
+        held: Held,
+        writer: Writer,
+        dir: &Path,
+        sync: Duration,
+    ) -> io::Result<Self> {
         let log = Self::of(Shared {
             state: Mutex::new(State {
                 held,
+                counts: Counts {
+                    last_sync: sync,
+                    ..Counts::default()
+                },
                 ..State::default()
             }),
             work: Condvar::new(),
@@ -377,6 +389,7 @@ impl Shared {
             fsyncs: counts.syncs,
             fsync_time_sum: counts.sync_time,
             fsync_time_p99: p99.map_or(Duration::ZERO, |at| recent[at]),
+            fsync_time_last: counts.last_sync,
             failed: state.failed.as_ref().map(|failure| failure.reason.clone()),
         }
     }
@@ -478,6 +491,7 @@ impl Shared {
         if let Some(sync) = sync {
             counts.syncs += 1;
             counts.sync_time += sync;
+            counts.last_sync = sync;
             counts.recent.truncate(RECENT_SYNCS - 1);
             counts.recent.push_front(sync);
         }

@@ -31,6 +31,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use dui_disk::{Directory, Disk, ReadError, UNFINISHED, Wrong};
 use held::{Change, Held};
@@ -142,7 +143,10 @@ fn open_on(disk: Arc<dyn Disk>, dir: &Path, compact_bytes_min: u64) -> Result<Op
     // Syncs the names of everything, too: what a crash left of a rename, and
     // what is about to be read, will not be another after the next one.
     let number = newest.unwrap_or(0) + 1;
+    let began = Instant::now();
     let prepared = writer::prepare(&*disk, number, &held).map_err(failed)?;
+    // What is written with it is little.
+    let sync = began.elapsed();
     let appender = prepared.publish(&*disk).map_err(failed)?;
     for name in names {
         let stem = name.strip_suffix(UNFINISHED);
@@ -157,7 +161,7 @@ fn open_on(disk: Arc<dyn Disk>, dir: &Path, compact_bytes_min: u64) -> Result<Op
 
     let snapshots = Snapshots::on(Arc::clone(&disk), dir);
     let writer = Writer::new(disk, number, appender, compact_bytes_min);
-    let log = LogStore::start(held, writer, dir).map_err(failed)?;
+    let log = LogStore::start(held, writer, dir, sync).map_err(failed)?;
     Ok(Opened { log, snapshots })
 }
 

@@ -8,6 +8,7 @@
 mod crashes;
 mod damage;
 mod full;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::io;

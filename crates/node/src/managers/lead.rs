@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use dui_consensus::call::{Answer, Call, Operation};
 use dui_consensus::group::{Group, GroupError, Lane, Wire};
-use dui_consensus::record::{Command, Gone, Seen, VIEW_CHANGES_MAX};
+use dui_consensus::record::Command;
+use dui_consensus::reign::Round;
 use dui_consensus::seats::Step;
-use dui_core::{Member, MemberState, NodeId, Role};
+use dui_core::NodeId;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,21 +22,10 @@ use crate::calls::Calls;
 /// How long a hand-over may take, together with a removal.
 const DEPART_MAX: Duration = Duration::from_secs(2);
 
-/// What was done, or tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Done {
-    /// A decision, or an election of this term.
-    Claim,
-    /// Voters, learners.
-    Step,
-    /// A view.
-    View,
-}
-
 /// A report of the leader's helpers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
-    pub(crate) done: Done,
+    pub(crate) round: Round,
     /// In which term it was begun.
     pub(crate) term: u64,
     pub(crate) worked: bool,
@@ -45,7 +35,7 @@ pub(crate) struct Report {
 pub(crate) fn write(
     group: Group,
     command: Command,
-    (done, term): (Done, u64),
+    (round, term): (Round, u64),
     inputs: mpsc::Sender<Input>,
 ) {
     tokio::spawn(async move {
@@ -56,7 +46,13 @@ pub(crate) fn write(
         }
         let worked = written.is_ok();
         // No task any more, nobody to tell.
-        let _ = inputs.send(Input::Led(Report { done, term, worked })).await;
+        let _ = inputs
+            .send(Input::Led(Report {
+                round,
+                term,
+                worked,
+            }))
+            .await;
     });
 }
 
@@ -71,7 +67,7 @@ pub(crate) fn take(group: Group, step: Step, term: u64, inputs: mpsc::Sender<Inp
             Step::Dismiss(learners) => group.dismiss(learners).await,
         };
         let report = Report {
-            done: Done::Step,
+            round: Round::Step,
             term,
             worked: taken.is_ok(),
         };
@@ -83,47 +79,6 @@ pub(crate) fn take(group: Group, step: Step, term: u64, inputs: mpsc::Sender<Inp
         }
         let _ = inputs.send(Input::Led(report)).await;
     });
-}
-
-/// The changes that make the newest view what this node sees, at most as many
-/// as one record takes.
-pub(crate) fn changes(seen: &BTreeMap<NodeId, Seen>, members: &[Member]) -> Option<Command> {
-    let here = |member: &&Member| matches!(member.state, MemberState::Alive | MemberState::Suspect);
-    let present: BTreeMap<NodeId, Seen> = members
-        .iter()
-        .filter(here)
-        .map(|member| {
-            let seen = Seen {
-                id: member.id,
-                name: member.name.to_string(),
-                address: member.address.to_string(),
-                manager: member.role == Role::Manager,
-            };
-            (member.id, seen)
-        })
-        .collect();
-    let joined: Vec<Seen> = present
-        .values()
-        .filter(|new| seen.get(&new.id) != Some(new))
-        .take(VIEW_CHANGES_MAX)
-        .cloned()
-        .collect();
-    let left: BTreeSet<NodeId> = members
-        .iter()
-        .filter(|member| member.state == MemberState::Left)
-        .map(|member| member.id)
-        .collect();
-    let gone: Vec<Gone> = seen
-        .keys()
-        .filter(|id| !present.contains_key(id))
-        .take(VIEW_CHANGES_MAX)
-        .map(|id| Gone {
-            id: *id,
-            left: left.contains(id),
-        })
-        .collect();
-    let changed = !joined.is_empty() || !gone.is_empty();
-    changed.then_some(Command::View { joined, gone })
 }
 
 /// How a manager leaves the group it has a part in.
@@ -246,60 +201,5 @@ impl Departure {
                 _ => return,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use dui_core::{Incarnation, MessageCounter, RunId};
-
-    use super::*;
-
-    fn member(id: u128, state: MemberState) -> Member {
-        Member {
-            id: NodeId(id),
-            run: RunId(1),
-            name: format!("node-{id}").parse().unwrap(),
-            role: Role::Manager,
-            address: "127.0.0.1:7781".parse().unwrap(),
-            state,
-            incarnation: Incarnation(1),
-            messages: MessageCounter(1),
-            version: "0.1.0".into(),
-            rtt: None,
-            since_ms: 0,
-        }
-    }
-
-    #[test]
-    fn a_view_tells_who_came_and_how_others_went() {
-        let members = [
-            member(1, MemberState::Alive),
-            member(2, MemberState::Suspect),
-            member(3, MemberState::Left),
-            member(4, MemberState::Failed),
-        ];
-        let Some(Command::View { joined, gone }) = changes(&BTreeMap::new(), &members) else {
-            panic!("nobody was seen before");
-        };
-        assert_eq!(joined.len(), 2);
-        assert!(gone.is_empty());
-
-        let mut seen: BTreeMap<NodeId, Seen> =
-            joined.into_iter().map(|seen| (seen.id, seen)).collect();
-        assert_eq!(changes(&seen, &members), None);
-        for id in 3..=5 {
-            let mut was = seen[&NodeId(1)].clone();
-            was.id = NodeId(id);
-            seen.insert(was.id, was);
-        }
-        let Some(Command::View { joined, gone }) = changes(&seen, &members) else {
-            panic!("three are gone");
-        };
-        assert!(joined.is_empty());
-        let how: Vec<_> = gone.iter().map(|gone| (gone.id.0, gone.left)).collect();
-        assert_eq!(how, [(3, true), (4, false), (5, false)]);
     }
 }

@@ -10,22 +10,24 @@ mod recover;
 mod rule;
 mod tell;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dui_consensus::call::{Answer, Call, Standing};
-use dui_consensus::founding::sight::Sight;
-use dui_consensus::founding::{ClusterId, Decision, Founding, Word};
+use dui_consensus::call::{Answer, Call};
+use dui_consensus::course::{self, Course, FOUNDING_TICK, is_manager_here};
+use dui_consensus::founding::{ClusterId, Decision, Founding};
 use dui_consensus::group::{Beat, Group, Pulse};
 use dui_consensus::machine::Agreed;
-use dui_core::{Event, ForgetReason, LeaderNews, Member, MemberState, NodeId, Role};
+use dui_consensus::reign::{Reign, Round};
+use dui_consensus::types::Kind;
+use dui_core::{Event, ForgetReason, LeaderNews, Member, NodeId};
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::founder::Founder;
-use super::lead::{Departure, Done, Report};
+use super::lead::{Departure, Report};
 use super::record::{self, Written};
 use super::{Front, Input, Setup, lock};
 use tell::whole;
@@ -34,16 +36,14 @@ use crate::calls::Calls;
 use crate::handle::{Handle, NodeEvent, Sequenced};
 use crate::history::{EventStream, History};
 
-/// Between two looks of a manager that founds.
-const FOUNDING_TICK: Duration = Duration::from_millis(100);
-/// Between two looks of a leader that waits for somebody.
-const LEADER_TICK: Duration = Duration::from_secs(1);
+/// Views that nobody gave are asked for again after this.
+const VIEWS_AGAIN: Duration = Duration::from_secs(1);
 /// After a failure of the disk or the library.
 const RETRY: Duration = Duration::from_secs(10);
+/// So long campaign follows campaign before one asks why.
+const LEADERLESS_MAX: Duration = Duration::from_secs(3);
 /// How long a call may take that others wait for.
 const ASK_MAX: Duration = Duration::from_secs(1);
-/// Ids that are remembered of those that are gone.
-const REMEMBERED_MAX: usize = 1_024;
 /// Voters campaign one after the other when the leader has died.
 const CAMPAIGN_STEP: Duration = Duration::from_millis(80);
 
@@ -63,15 +63,8 @@ pub(crate) struct Task {
     written: Option<ClusterId>,
     part: Option<Part>,
     founder: Option<Founder>,
-    sight: Option<Sight>,
-    /// How other managers say they stand; `None` while they are asked.
-    answers: BTreeMap<NodeId, Option<Standing>>,
+    course: Course,
     began: Instant,
-    /// When holders ask each other next how their proposal stands.
-    ask_at: Instant,
-    proposed_at: Option<Instant>,
-    /// That twice as many are here as are expected.
-    crowd_told: bool,
     /// What was told last of why there is no leader.
     told: String,
 
@@ -79,17 +72,15 @@ pub(crate) struct Task {
     reign: Option<Reign>,
     /// The leader is dead: when to campaign.
     campaign: Option<(NodeId, Instant)>,
+    /// Since when the group knows of no leader.
+    leaderless: Option<Instant>,
     /// The newest news that this node told, and that it logged.
     news_told: Option<LeaderNews>,
     news_logged: Option<LeaderNews>,
     asking_views: bool,
     departing: bool,
-    /// The latest news of its own cluster.
-    own_news: Option<LeaderNews>,
-    /// Ids that were seen to leave, and those that another node replaced at
-    /// their address; the latest thousand.
-    departed: BTreeSet<NodeId>,
-    superseded: BTreeSet<NodeId>,
+    /// When it was told last that the disk is slow.
+    slow_told: Option<Instant>,
     /// Managers that are being asked how they stand.
     asked: BTreeSet<NodeId>,
     /// Groups that were in memory alone, and have stopped: what this id voted
@@ -109,28 +100,6 @@ struct Part {
     /// The last one that made a difference.
     felt: Option<Beat>,
     agreed: watch::Receiver<Agreed>,
-}
-
-/// What a leader keeps in mind.
-struct Reign {
-    term: u64,
-    since: Instant,
-    claiming: bool,
-    /// This process has claimed it: one that comes back to its old term has
-    /// not, and gets a new token.
-    claimed: bool,
-    stepping: bool,
-    viewing: bool,
-    /// Since when the members are others than the newest view's, and since
-    /// when nothing has changed.
-    stirred: Option<(Instant, Instant)>,
-    /// Since when somebody is gone, as this leader has seen it.
-    gone: BTreeMap<NodeId, Instant>,
-    standings: BTreeMap<NodeId, Option<Standing>>,
-    /// Those who gave their seats up to leave: they get none again.
-    removed: BTreeSet<NodeId>,
-    /// When it was told last that the disk is slow.
-    slow_told: Option<Instant>,
 }
 
 enum Wake {
@@ -155,29 +124,30 @@ impl Task {
     ) -> Self {
         // Whoever belongs to a cluster shows it, however that was founded.
         let sits = setup.manager && setup.loopback;
-        let expect = setup.expect.filter(|_| setup.manager);
+        let course = Course::new(course::Setup {
+            me: setup.me,
+            manager: setup.manager,
+            expect: setup.expect,
+            loopback: setup.loopback,
+            ephemeral: setup.dir.is_none(),
+        });
         let now = Instant::now();
         Self {
             founding: Founding::new(setup.me, written.record),
             written: written.group,
             part: None,
             founder: sits.then(|| Founder::new(setup.cluster.clone())),
-            sight: expect.map(|expect| Sight::new(setup.me, expect)),
-            answers: BTreeMap::new(),
+            course,
             began: now,
-            ask_at: now,
-            proposed_at: None,
-            crowd_told: false,
             told: String::new(),
             reign: None,
             campaign: None,
+            leaderless: None,
             news_told: None,
             news_logged: None,
             asking_views: false,
             departing: false,
-            own_news: None,
-            departed: BTreeSet::new(),
-            superseded: BTreeSet::new(),
+            slow_told: None,
             asked: BTreeSet::new(),
             spent: BTreeSet::new(),
             not_before: None,
@@ -251,7 +221,10 @@ impl Task {
             self.take_part(cluster, Some(voters)).await;
         } else if let Some(cluster) = record.member {
             self.sit();
-            self.explain("the managers of its cluster are electing a leader");
+            // Why its group does not start is told until it is tried again.
+            if self.may_start() {
+                self.explain("the managers of its cluster are electing a leader");
+            }
             if self.written == Some(cluster) {
                 self.take_part(cluster, None).await;
             }
@@ -270,12 +243,9 @@ impl Task {
                 let _ = part.group.leader_died(leader).await;
             }
         }
-        if self.setup.manager && !self.departing {
-            if self.founding.record().member.is_none() {
-                self.look_for_a_cluster().await;
-            } else if self.reign.is_none() {
-                self.stand_by().await;
-            }
+        let undecided = self.founding.record().member.is_none();
+        if !self.departing && (undecided || self.reign.is_none()) {
+            self.look_around().await;
         }
         if self.reign.is_some() {
             self.rule().await;
@@ -306,7 +276,7 @@ impl Task {
                 self.asking_views = false;
                 match views {
                     Some(views) => self.take_views(cluster, views),
-                    None => self.look_soon(LEADER_TICK),
+                    None => self.look_soon(VIEWS_AGAIN),
                 }
                 // Others may have more, in a moment.
                 self.look_soon(FOUNDING_TICK);
@@ -320,22 +290,21 @@ impl Task {
     async fn take_call(&mut self, from: NodeId, call: Call, reply: oneshot::Sender<Answer>) {
         let answer = match call {
             Call::Word(proposal, word) => {
-                let members = self.members().await;
-                let proposer = proposal.proposer();
-                let alive = members
-                    .iter()
-                    .any(|member| member.id == proposer && member.state == MemberState::Alive);
-                // What it would not accept it vetoes when it is asked.
-                let expected = self.setup.expect == u32::try_from(proposal.voters().len()).ok();
-                let reachable = (alive || proposer == self.setup.me) && expected;
-                let heard = expected || word != Word::Propose;
-                if self.setup.manager && heard && !self.departing {
+                let around = self.around().await;
+                let heard = self.course.hears(&proposal, word, &around);
+                if let Some(reachable) = heard.filter(|_| !self.departing) {
                     let outputs = self.founding.hear(from, &proposal, word, reachable);
                     self.carry_out(outputs).await;
                 }
                 Answer::Done
             }
-            Call::Standing => Answer::Standing(self.standing().await),
+            Call::Standing => {
+                let around = self.around().await;
+                let standing = self
+                    .course
+                    .standing(&self.founding, &around, self.departing);
+                Answer::Standing(standing)
+            }
             Call::Views(cluster, after) => self.tell_views(cluster, after),
             Call::Operate(cluster, operation) => {
                 return self.operate(cluster, operation, reply).await;
@@ -351,39 +320,18 @@ impl Task {
         let _ = reply.send(answer);
     }
 
-    async fn standing(&self) -> Standing {
-        let members = self.members().await;
-        let alive = members.iter().filter(|member| is_manager_here(member));
-        let mut sees: Vec<NodeId> = alive.map(|member| member.id).collect();
-        // The lowest found.
-        sees.sort_unstable();
-        sees.truncate(64);
-        Standing {
-            expect: self
-                .setup
-                .expect
-                .filter(|_| self.setup.manager)
-                .unwrap_or(0),
-            fresh: self.founding.is_fresh() && !self.departing,
-            // Who leaves takes no seat.
-            member: self.founding.record().member.filter(|_| !self.departing),
-            ephemeral: self.setup.dir.is_none(),
-            sees,
-        }
-    }
-
     async fn take_event(&mut self, event: Sequenced) {
         match event.event {
             NodeEvent::Core(Event::LeaderNews(news)) => self.hear_news(news).await,
             NodeEvent::Core(Event::MemberLeft(member)) => {
-                remember(&mut self.departed, member.id);
+                self.course.hear_left(member.id);
                 self.calls.forget(member.id);
                 self.miss(&member).await;
                 self.stir();
             }
             NodeEvent::Core(Event::MemberForgotten { member, reason }) => {
                 if reason == ForgetReason::Superseded {
-                    remember(&mut self.superseded, member.id);
+                    self.course.hear_superseded(member.id);
                 }
                 self.stir();
             }
@@ -402,24 +350,17 @@ impl Task {
     async fn hear_report(&mut self, report: Report) {
         // Of an earlier reign it is of no interest.
         let reign = self.reign.as_mut();
-        let Some(reign) = reign.filter(|reign| reign.term == report.term) else {
+        let Some(reign) = reign.filter(|reign| reign.term() == report.term) else {
             return;
         };
-        match report.done {
-            Done::Claim => {
-                if reign.claimed && report.worked {
-                    tracing::info!(target: "dui", event = "lead_taken", term = reign.term);
-                }
-                reign.claiming = false;
-                reign.claimed &= report.worked;
-            }
-            Done::Step => reign.stepping = false,
-            Done::View => reign.viewing = false,
+        let wait = reign.hear_done(report.round, report.worked);
+        if report.round == Round::Claim && reign.is_claimed() {
+            tracing::info!(target: "dui", event = "lead_taken", term = report.term);
         }
-        if report.worked {
+        if wait.is_zero() {
             self.rule().await;
         } else {
-            self.look_soon(rule::TRY_AGAIN);
+            self.look_soon(wait);
         }
     }
 
@@ -477,6 +418,11 @@ impl Task {
             self.give_up_part().await;
             return self.look_soon(RETRY);
         }
+        if self.is_outpaced(&beat) {
+            self.leaderless = None;
+            self.drop_part().await;
+            return self.look_soon(Duration::ZERO);
+        }
         self.doubt(&beat);
         self.set_campaigning(&beat).await;
         if self
@@ -488,6 +434,17 @@ impl Task {
         self.reign_or_not(&beat).await;
     }
 
+    /// Whether campaigns follow one another because the disk takes longer than
+    /// they last: the group measures it when it starts. Each has a new term, so
+    /// each is felt.
+    fn is_outpaced(&mut self, beat: &Beat) -> bool {
+        let since = self.leaderless.unwrap_or_else(Instant::now);
+        self.leaderless = beat.leader.is_none().then_some(since);
+        let long = self.leaderless.is_some() && since.elapsed() >= LEADERLESS_MAX;
+        let part = self.part.as_ref().filter(|_| long && !self.departing);
+        part.is_some_and(|part| part.group.is_outpaced())
+    }
+
     /// Whoever votes campaigns where it hears of no leader; but who was removed
     /// from the group, and may not have been told so by the log, must not.
     pub(super) async fn set_campaigning(&self, beat: &Beat) {
@@ -495,13 +452,10 @@ impl Task {
             return;
         };
         let revision = part.agreed.borrow().state.revision();
-        let cluster = part.group.cluster();
-        let news = self.own_news.as_ref();
-        let news = news.filter(|news| ClusterId(news.cluster_id) == cluster);
-        let votes = beat.voters.contains(&self.setup.me);
-        let told = news
-            .is_none_or(|news| revision >= news.revision || news.voters.contains(&self.setup.me));
-        part.group.set_campaigning(votes && told && !self.departing);
+        let may = self
+            .course
+            .may_campaign(part.group.cluster(), beat, revision);
+        part.group.set_campaigning(may && !self.departing);
     }
 
     /// The group has stopped by itself.
@@ -518,27 +472,14 @@ impl Task {
     async fn reign_or_not(&mut self, beat: &Beat) {
         if !beat.leads {
             if let Some(reign) = self.reign.take() {
-                tracing::info!(target: "dui", event = "lead_lost", term = reign.term);
+                tracing::info!(target: "dui", event = "lead_lost", term = reign.term());
             }
         } else if self
             .reign
             .as_ref()
-            .is_none_or(|reign| reign.term != beat.term)
+            .is_none_or(|reign| reign.term() != beat.term)
         {
-            let now = Instant::now();
-            self.reign = Some(Reign {
-                term: beat.term,
-                since: now,
-                claiming: false,
-                claimed: false,
-                stepping: false,
-                viewing: false,
-                stirred: Some((now, now)),
-                gone: BTreeMap::new(),
-                standings: BTreeMap::new(),
-                removed: BTreeSet::new(),
-                slow_told: None,
-            });
+            self.reign = Some(Reign::begin(beat.term, self.began.elapsed()));
         }
         if self.reign.is_some() {
             self.rule().await;
@@ -584,16 +525,11 @@ impl Task {
         // It may stay up for a while after it has left, and is not to lead then.
         part.group.set_campaigning(false);
         let reign = self.reign.as_ref();
-        let kind = |id: &NodeId| {
-            let standing = reign.and_then(|reign| reign.standings.get(id)?.clone());
-            dui_consensus::types::Kind {
-                ephemeral: standing.is_none_or(|standing| standing.ephemeral),
-            }
-        };
+        let kind = |id: NodeId| reign.map_or(Kind { ephemeral: true }, |reign| reign.kind_of(id));
         let others = members
             .iter()
             .filter(|member| is_manager_here(member) && member.id != self.setup.me)
-            .map(|member| (member.id, kind(&member.id)))
+            .map(|member| (member.id, kind(member.id)))
             .collect();
         let departure = Departure {
             group: part.group.clone(),
@@ -631,27 +567,12 @@ impl Task {
     }
 
     fn stir(&mut self) {
+        let now = self.began.elapsed();
         if let Some(reign) = &mut self.reign {
-            let now = Instant::now();
-            let first = reign.stirred.map_or(now, |(first, _)| first);
-            reign.stirred = Some((first, now));
-            self.look_soon(rule::QUIET);
+            let wait = reign.stir(now);
+            self.look_soon(wait);
         }
     }
-}
-
-/// Adds an id; of a thousand, one goes.
-fn remember(ids: &mut BTreeSet<NodeId>, id: NodeId) {
-    if ids.len() >= REMEMBERED_MAX {
-        ids.pop_first();
-    }
-    ids.insert(id);
-}
-
-/// Whether this is a manager that is here.
-fn is_manager_here(member: &Member) -> bool {
-    member.role == Role::Manager
-        && matches!(member.state, MemberState::Alive | MemberState::Suspect)
 }
 
 async fn changed_pulse(pulse: Option<&mut Pulse>) -> bool {

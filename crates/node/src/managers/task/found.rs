@@ -1,108 +1,121 @@
-//! Found: the way into a cluster, by founding or by joining.
+//! Found: the way into a cluster, as [`course`](dui_consensus::course) says.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dui_consensus::call::{Answer, Call, Standing};
-use dui_consensus::founding::sight::Advice;
+use dui_consensus::course::{Around, FOUNDING_TICK, Turn};
 use dui_consensus::founding::{ClusterId, Founding, Output, Proposal, Record};
 use dui_consensus::group::{Group, Lane, Wire};
 use dui_consensus::types::Kind;
-use dui_core::{LeaderNews, MemberState, NodeId};
+use dui_core::{LeaderNews, NodeId};
 use tokio::time::Instant;
 
-use super::{
-    ASK_MAX, FOUNDING_TICK, Input, Part, RETRY, Task, Written, is_manager_here, lock, record,
-};
+use super::{ASK_MAX, Input, Part, RETRY, Task, Written, lock, record};
 use crate::clock;
 
-/// Holders ask each other how their proposal stands this often.
-const QUERY_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks of who waits for others to come or go.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Who is alive on loopback has been heard of by then.
-const SETTLED: Duration = Duration::from_secs(1);
-/// A proposal that is not complete by then is dropped, for a new one.
-const PROPOSAL_MAX: Duration = Duration::from_secs(2);
+/// What could not be written is written again after this.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 impl Task {
-    /// A manager that belongs to no cluster looks for one, or founds it.
-    pub(super) async fn look_for_a_cluster(&mut self) {
-        if self.founding.record().slot.is_some() {
-            if self.part.is_none() {
-                return self.resume().await;
-            }
-            if self.ask_at <= Instant::now() {
-                self.ask_at = Instant::now() + QUERY_EVERY;
-                let outputs = self.founding.ask();
-                self.carry_out(outputs).await;
-            }
-            self.explain("its proposal to found a cluster is being decided");
-            return self.look_soon(FOUNDING_TICK);
+    /// What this manager sees around it.
+    pub(super) async fn around(&self) -> Around {
+        self.around_with(None).await
+    }
+
+    async fn around_with(&self, heard: Option<&LeaderNews>) -> Around {
+        let own = self.course.own_news();
+        let mut voters: Vec<NodeId> = heard
+            .into_iter()
+            .chain(own)
+            .flat_map(|news| news.voters.clone())
+            .collect();
+        if let Some(felt) = self.part.as_ref().and_then(|part| part.felt.as_ref()) {
+            voters.extend(&felt.voters);
         }
-        if let Some(news) = self.news().await
-            && !self.is_over(&news).await
-        {
-            return self.meet(&news).await;
-        }
-        if self.sight.is_some() {
-            self.look_around().await;
-            self.look_soon(FOUNDING_TICK);
-        } else if self.founder.is_some() {
-            self.found_alone().await;
-        } else {
-            self.explain(
-                "no cluster of managers is formed: start every manager with --expect N, the \
-                 number of managers to found with (3 is usual, 1 for a single one)",
-            );
+        let seen = self.handle.ask(move |peer, _| {
+            let news = peer.leader_news().cloned();
+            voters.extend(news.iter().flat_map(|news| &news.voters));
+            let forgotten = voters.into_iter().filter(|id| peer.is_forgotten(*id));
+            Around {
+                now: Duration::ZERO,
+                members: peer.members(),
+                forgotten: forgotten.collect(),
+                news,
+            }
+        });
+        // A node that has stopped sees nobody.
+        Around {
+            now: self.began.elapsed(),
+            ..seen.await.unwrap_or_default()
         }
     }
 
-    /// With `--expect`: proposes when all are here.
-    async fn look_around(&mut self) {
-        let members = self.members().await;
-        let managers = members.iter().filter(|member| is_manager_here(member));
-        let managers: BTreeSet<NodeId> = managers.map(|member| member.id).collect();
-        let Some(sight) = &mut self.sight else {
-            return;
+    /// A manager looks where it stands.
+    pub(super) async fn look_around(&mut self) {
+        let around = self.around().await;
+        let part = dui_consensus::course::Part {
+            runs: self.part.is_some(),
+            written: self.written,
         };
-        let asked = sight.to_ask(&managers);
-        self.answers.retain(|id, _| asked.contains(id));
-        for id in &asked {
-            self.answers.entry(*id).or_insert(None);
-        }
-        let since = self.began.elapsed();
-        let advice = sight.advise(since, &self.answers);
-        if sight.is_crowded(&self.answers) && !self.crowd_told {
-            self.crowd_told = true;
-            tracing::warn!(
-                target: "dui", event = "many_managers", expect = self.setup.expect,
-                remedy = "twice as many managers as are expected are here: those with the lowest \
-                          ids found, the others join; were they meant to be two clusters, give \
-                          them two names",
-            );
-        }
-        self.ask_standings(asked);
-        if let Some(at) = self.proposed_at {
-            if at.elapsed() < PROPOSAL_MAX {
-                return;
+        let turns = self.course.look(&self.founding, part, &around);
+        self.follow(turns).await;
+    }
+
+    /// There are news of a leader.
+    pub(super) async fn meet(&mut self, news: &LeaderNews) {
+        let around = self.around_with(Some(news)).await;
+        let turns = self.course.hear_news(&self.founding, news, &around);
+        self.follow(turns).await;
+    }
+
+    /// A manager says how it stands.
+    pub(super) async fn hear_standing(&mut self, id: NodeId, standing: Option<Standing>) {
+        self.asked.remove(&id);
+        if let Some(reign) = &mut self.reign {
+            reign.hear_standing(id, standing.clone());
+            if standing.is_some() {
+                self.look_soon(Duration::ZERO);
             }
-            self.founding.abort();
-            self.proposed_at = None;
         }
-        match advice {
-            Advice::Wait(why) => self.explain(&why),
-            Advice::Join(cluster) => self.join(cluster).await,
-            Advice::Propose(voters) => {
-                self.proposed_at = Some(Instant::now());
-                self.propose(voters).await;
+        if !self.departing {
+            let turns = self.course.hear_standing(&self.founding, id, standing);
+            self.follow(turns).await;
+        }
+    }
+
+    /// In their order.
+    async fn follow(&mut self, turns: Vec<Turn>) {
+        for turn in turns {
+            match turn {
+                Turn::LookIn(wait) => self.look_soon(wait),
+                Turn::Explain(why) => self.explain(&why),
+                Turn::Resume => self.resume().await,
+                Turn::AskHolders => {
+                    let outputs = self.founding.ask();
+                    self.carry_out(outputs).await;
+                }
+                Turn::Ask(ids) => self.ask_standings(ids),
+                Turn::Propose(voters) => self.propose(voters).await,
+                Turn::Abort => self.founding.abort(),
+                Turn::FoundIfFirst => self.found_if_first().await,
+                Turn::Join(cluster) => self.join(cluster).await,
+                Turn::BeginAnew => self.begin_anew().await,
+                Turn::AskOrigins(other) => self.ask_origins(other).await,
+                Turn::Strangers { own, other } => self.tell_strangers(own, other),
+                Turn::Crowd => tracing::warn!(
+                    target: "dui", event = "many_managers", expect = self.setup.expect,
+                    remedy = "twice as many managers as are expected are here: those with the \
+                              lowest ids found, the others join; were they meant to be two \
+                              clusters, give them two names",
+                ),
             }
         }
     }
 
     /// Without `--expect`, on loopback: the kernel says who founds.
-    async fn found_alone(&mut self) {
+    async fn found_if_first(&mut self) {
         let Some(founder) = &mut self.founder else {
             return;
         };
@@ -121,32 +134,6 @@ impl Task {
         }
     }
 
-    /// A manager says how it stands. Where it belongs to a cluster, a fresh one
-    /// joins that.
-    pub(super) async fn hear_standing(&mut self, id: NodeId, standing: Option<Standing>) {
-        self.asked.remove(&id);
-        if let Some(reign) = &mut self.reign {
-            let told = standing.is_some();
-            reign.standings.insert(id, standing.clone());
-            if told {
-                self.look_soon(Duration::ZERO);
-            }
-        }
-        if !self.founding.is_fresh() || !self.setup.manager || self.departing {
-            return;
-        }
-        match standing.as_ref().and_then(|standing| standing.member) {
-            Some(cluster) => self.join(cluster).await,
-            None => {
-                let told = standing.is_some();
-                self.answers.insert(id, standing);
-                if told {
-                    self.look_soon(Duration::ZERO);
-                }
-            }
-        }
-    }
-
     async fn propose(&mut self, voters: BTreeSet<NodeId>) {
         let Ok(nonce) = clock::fresh_u128() else {
             // A system without entropy gets it later.
@@ -158,51 +145,14 @@ impl Task {
         self.look_soon(FOUNDING_TICK);
     }
 
-    /// Others say that they are of this cluster. Who has heard of one founds
-    /// none; it joins once one of those who vote there says that it belongs to
-    /// it, for what others remember may be long gone.
-    pub(super) async fn meet(&mut self, news: &LeaderNews) {
-        let cluster = ClusterId(news.cluster_id);
-        let record = self.founding.record();
-        match (&record.slot, record.member) {
-            (_, Some(own)) if own == cluster => {}
-            (_, Some(own)) => self.meet_stranger(own, news).await,
-            // Its own proposal has to be decided first.
-            (Some(_), None) => {}
-            (None, None) => {
-                let alive = self.alive_of(&news.voters).await;
-                self.look_soon(LOOK_AGAIN);
-                if !alive.is_empty() {
-                    return self.ask_standings(alive);
-                }
-                self.explain(&format!(
-                    "cluster {cluster} was formed before, and none of those who vote there is \
-                     here: start them; where they are lost for good, \"dui forget\" each of them, \
-                     or start the nodes anew that still tell of it, and another one is founded"
-                ));
-            }
-        }
-    }
-
     pub(super) async fn join(&mut self, cluster: ClusterId) {
         let outputs = self.founding.join(cluster);
         self.carry_out(outputs).await;
         let news = self.news().await;
-        self.own_news = news.filter(|news| news.cluster_id == cluster.0);
+        self.course.note(&self.founding, news.as_ref());
     }
 
-    /// Belongs to one cluster and hears of another.
-    async fn meet_stranger(&mut self, own: ClusterId, news: &LeaderNews) {
-        // Of one that is no more the leader takes the revision, no more.
-        if self.is_over(news).await {
-            return;
-        }
-        let other = ClusterId(news.cluster_id);
-        if self.is_forsaken().await {
-            self.begin_anew().await;
-            return self.join(other).await;
-        }
-        self.ask_origins(other).await;
+    fn tell_strangers(&mut self, own: ClusterId, other: ClusterId) {
         let why = format!(
             "this manager belongs to cluster {own}, others to {other}: if the other one is right, \
              say \"dui recover --reset\" here and start this node again; two clusters that both \
@@ -215,82 +165,6 @@ impl Task {
             self.told.clone_from(&why);
             *lock(&self.front.why) = why;
         }
-    }
-
-    /// A manager that stands by notices when nobody is left to stand by for.
-    pub(super) async fn stand_by(&mut self) {
-        let member = self.founding.record().member;
-        if self.part.is_none() && self.written.is_some() && self.written == member {
-            return self.resume().await;
-        }
-        if self.founder.is_none() {
-            return;
-        }
-        if self.is_forsaken().await {
-            self.begin_anew().await;
-            self.look_soon(Duration::ZERO);
-        } else if self.setup.dir.is_none() {
-            self.look_soon(LOOK_AGAIN);
-        }
-    }
-
-    /// Whether all who vote in its cluster are gone for good, it is not one of
-    /// them, and it has promised nothing that outlives it.
-    async fn is_forsaken(&self) -> bool {
-        let own = self.founding.record().member;
-        let news = self.own_news.as_ref();
-        match news.filter(|news| own == Some(ClusterId(news.cluster_id))) {
-            Some(news) if self.setup.dir.is_none() => {
-                !news.voters.contains(&self.setup.me) && self.is_over(news).await
-            }
-            _ => false,
-        }
-    }
-
-    /// Those of them who are here, and not this one.
-    async fn alive_of(&self, ids: &[NodeId]) -> Vec<NodeId> {
-        let members = self.members().await;
-        let here = members.iter().filter(|member| is_manager_here(member));
-        let here = here.map(|member| member.id);
-        here.filter(|id| ids.contains(id) && *id != self.setup.me)
-            .collect()
-    }
-
-    /// Those of them whom an operator has removed for good.
-    pub(super) async fn forgotten_of<'a>(
-        &self,
-        ids: impl IntoIterator<Item = &'a NodeId>,
-    ) -> BTreeSet<NodeId> {
-        let ids: Vec<NodeId> = ids.into_iter().copied().collect();
-        let asked = self.handle.ask(move |peer, _| {
-            let forgotten = ids.into_iter().filter(|id| peer.is_forgotten(*id));
-            forgotten.collect()
-        });
-        // A node that has stopped has forgotten nobody.
-        asked.await.unwrap_or_default()
-    }
-
-    /// Whether all who vote are gone for good. Whoever is only not seen may be
-    /// cut off and alive; a disk comes back. Without one an id ends with its
-    /// process: when it has left, and on loopback, where nothing can be cut,
-    /// when it has failed.
-    pub(super) async fn is_over(&self, news: &LeaderNews) -> bool {
-        let members = self.members().await;
-        let forgotten = self.forgotten_of(&news.voters).await;
-        let settled = self.began.elapsed() >= SETTLED;
-        news.voters.iter().all(|id| {
-            if forgotten.contains(id) || self.superseded.contains(id) {
-                return true;
-            }
-            let member = members.iter().find(|member| member.id == *id);
-            news.ephemeral
-                && match member.map(|member| member.state) {
-                    Some(MemberState::Alive | MemberState::Suspect) => false,
-                    Some(MemberState::Left) => true,
-                    Some(MemberState::Failed) => self.setup.loopback,
-                    None => self.departed.contains(id) || (self.setup.loopback && settled),
-                }
-        })
     }
 
     /// A manager without a disk whose cluster is no more belongs to none.
@@ -320,8 +194,7 @@ impl Task {
                     });
                 }
                 Output::StartGroup(proposal) => {
-                    self.proposed_at = None;
-                    self.ask_at = Instant::now() + QUERY_EVERY;
+                    self.course.hear_started(self.began.elapsed());
                     let voters = proposal.voters().to_vec();
                     self.take_part(proposal.id(), Some(voters)).await;
                     self.look_soon(FOUNDING_TICK);
@@ -375,7 +248,7 @@ impl Task {
                 // The runtime shuts down.
                 Err(_) => return false,
             }
-            tokio::time::sleep(QUERY_EVERY).await;
+            tokio::time::sleep(WRITE_AGAIN).await;
             if self.handle.is_stopped() {
                 return false;
             }
@@ -390,10 +263,14 @@ impl Task {
         }
     }
 
+    /// Whether it is time to start a group, after the last one failed.
+    pub(super) fn may_start(&self) -> bool {
+        self.not_before.is_none_or(|at| at <= Instant::now())
+    }
+
     /// Takes part in a group from now on; `voters` where it begins.
     pub(super) async fn take_part(&mut self, cluster: ClusterId, voters: Option<Vec<NodeId>>) {
-        let early = self.not_before.is_some_and(|at| Instant::now() < at);
-        if self.part.is_some() || self.recovery.given_up || early {
+        if self.part.is_some() || self.recovery.given_up || !self.may_start() {
             return;
         }
         if self.spent.contains(&cluster) {

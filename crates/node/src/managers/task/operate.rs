@@ -41,7 +41,7 @@ impl Task {
             return;
         };
         if let (Operation::Remove(id), Some(reign)) = (operation, &mut self.reign) {
-            reign.removed.insert(id);
+            reign.hear_removed(id);
         }
         let (group, beat) = (part.group.clone(), part.pulse.beat());
         tokio::spawn(async move {
@@ -115,7 +115,7 @@ impl Task {
                 "not_a_voter",
                 format!("{name} stands by: \"dui managers\" shows who votes and may lead"),
             )),
-            Operation::Remove(_) if reign.stepping || beat.changing => {
+            Operation::Remove(_) if reign.is_stepping() || beat.changing => {
                 let why = "another change of the managers is under way";
                 Err(("busy", why.into()))
             }

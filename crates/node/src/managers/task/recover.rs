@@ -338,7 +338,7 @@ impl Task {
             return Err(NotDone::new("not_founding", why));
         }
         self.founding.abort();
-        self.proposed_at = None;
+        self.course.hear_abandoned();
         self.recovery.abandons = self.founding.is_undecided();
         self.look_soon(Duration::ZERO);
         Ok(())

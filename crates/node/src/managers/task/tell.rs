@@ -112,9 +112,10 @@ impl Task {
         };
         // Not before this process has claimed it.
         let reign = self.reign.as_ref();
-        let reign = reign.filter(|reign| reign.claimed && !reign.claiming);
-        let leads =
-            |leader, term| leader == self.setup.me && reign.is_some_and(|reign| reign.term == term);
+        let reign = reign.filter(|reign| reign.is_claimed());
+        let leads = |leader, term| {
+            leader == self.setup.me && reign.is_some_and(|reign| reign.term() == term)
+        };
         let Some(election) = agreed.state.election() else {
             return;
         };
@@ -135,7 +136,7 @@ impl Task {
             return;
         }
         self.news_told = Some(news.clone());
-        self.own_news = Some(news.clone());
+        self.course.note(&self.founding, Some(&news));
         // A node that has stopped tells nobody.
         let _ = self
             .handle
@@ -159,15 +160,10 @@ impl Task {
             );
         }
         self.news_logged = Some(news.clone());
-        if self.founding.record().member == Some(ClusterId(news.cluster_id)) {
-            self.own_news = Some(news.clone());
-        }
-        if self.setup.manager && !self.departing {
+        if !self.departing {
             self.meet(&news).await;
-            if self.founding.record().member == Some(ClusterId(news.cluster_id)) {
-                self.own_news = Some(news.clone());
-            }
         }
+        self.course.note(&self.founding, Some(&news));
         if let Some(part) = &mut self.part {
             let beat = part.pulse.beat();
             self.set_campaigning(&beat).await;
