@@ -13,8 +13,8 @@ use crate::args::{BackupArgs, RecoverArgs, RestoreArgs};
 use crate::failure::Failure;
 use crate::screen::Screen;
 
-/// More than a node takes.
-const BACKUP_BYTES_MAX: u64 = (64 << 20) + 1;
+/// As much as a node takes.
+const BACKUP_BYTES_MAX: u64 = 64 << 20;
 
 const QUORUM: &str = "\
 This founds a new cluster from the copy that this one manager has. It is right
@@ -88,9 +88,9 @@ fn ask(what: &str, yes: bool) -> Result<(), Failure> {
     let asked = write!(stderr, "{what}\nGo on? [y/N] ").and_then(|()| stderr.flush());
     let mut answer = String::new();
     let heard = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
-    heard.map_err(|error| Failure::failed(format!("cannot ask: {error}")))?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
+    heard.map_err(|error| Failure::failed(format!("cannot ask: {error}; nothing was changed")))?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
         _ => Err(Failure::failed("nothing was changed")),
     }
 }
@@ -113,12 +113,17 @@ pub(crate) async fn backup(args: BackupArgs) -> Result<(), Failure> {
 pub(crate) async fn restore(args: RestoreArgs) -> Result<(), Failure> {
     let what = args.file.display().to_string();
     let bytes = if what == "-" {
-        read(io::stdin().lock(), BACKUP_BYTES_MAX, "stdin")?
+        read(io::stdin().lock(), BACKUP_BYTES_MAX + 1, "stdin")?
     } else {
         let file = File::open(&args.file);
         let file = file.map_err(|error| Failure::failed(format!("cannot read {what}: {error}")))?;
-        read(file, BACKUP_BYTES_MAX, &what)?
+        read(file, BACKUP_BYTES_MAX + 1, &what)?
     };
+    if bytes.len() as u64 > BACKUP_BYTES_MAX {
+        let mib = BACKUP_BYTES_MAX >> 20;
+        let text = format!("{what} is no backup of dui: none is larger than {mib} MiB");
+        return Err(Failure::failed(text));
+    }
     let refounded = client(&args.ask)?.restore(bytes).await?;
     let text = if args.json {
         json(&refounded)?
@@ -130,16 +135,22 @@ pub(crate) async fn restore(args: RestoreArgs) -> Result<(), Failure> {
 
 /// All of it or nothing, durable on return, for nobody else to read.
 fn save(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    // What is no file would be replaced by one, even /dev/null.
+    if fs::metadata(file).is_ok_and(|there| !there.is_file()) {
+        let what = "it is no regular file; \"-\" is stdout";
+        return Err(io::Error::other(what));
+    }
     let mut temporary = file.as_os_str().to_owned();
-    temporary.push(".new");
+    temporary.push(format!(".{}.new", std::process::id()));
     let dir = match file.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
+    // Never what somebody else has put there, a link perhaps.
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
+    let mut opened = options.open(&temporary)?;
     let saved = (|| {
-        let mut opened = options.open(&temporary)?;
         opened.write_all(bytes)?;
         opened.sync_all()?;
         fs::rename(&temporary, file)?;
@@ -172,5 +183,18 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(save(&dir.path().join("missing/file"), b"one").is_err());
+    }
+
+    #[test]
+    fn a_backup_replaces_no_directory_and_no_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        for file in [dir.path(), &link] {
+            let refused = save(file, b"one").unwrap_err().to_string();
+            assert!(refused.contains("no regular file"), "{refused}");
+        }
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

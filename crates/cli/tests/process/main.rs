@@ -7,6 +7,7 @@
 
 mod asking;
 mod config;
+mod confirming;
 mod doctor;
 mod goodbye;
 mod hardship;

@@ -101,6 +101,12 @@ fn a_copy_goes_from_a_cluster_to_a_new_one() {
         "{}",
         stderr(&refused)
     );
+    let huge = fs::File::create(&other).unwrap();
+    huge.set_len((64 << 20) + 1).unwrap();
+    let refused = first.ask(&["restore", other.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(said.contains("none is larger than 64 MiB"), "{said}");
     let restored = first.ask(&["restore", path, "--json"]);
     let restored: Value = serde_json::from_slice(&restored.stdout).unwrap();
     assert_eq!(restored["recovered_from"], before["cluster_id"]);

@@ -56,10 +56,11 @@ pub(crate) enum Order {
     Restore(Box<Backup>, oneshot::Sender<Result<Begun, NotDone>>),
     /// Give up everything that was promised, at the next start.
     Reset(oneshot::Sender<Result<(), NotDone>>),
-    /// Give up the proposal that this manager holds.
-    AbandonFounding(oneshot::Sender<Result<(), NotDone>>),
-    /// Whether it still holds one.
-    IsUndecided(oneshot::Sender<bool>),
+    /// Give up the proposal that this manager holds, or makes: the cluster that
+    /// the one it holds would have created.
+    AbandonFounding(oneshot::Sender<Result<Option<ClusterId>, NotDone>>),
+    /// Whether it still holds one, and which cluster it belongs to.
+    IsUndecided(oneshot::Sender<(bool, Option<ClusterId>)>),
     /// The lead and the seat are given away, as far as that went.
     StandDown,
     /// What a voter said of the clusters that this one goes on for.
@@ -126,9 +127,20 @@ impl Handle {
     /// [`NotDone`]: `not_founding` if there is none, `no_quorum` if too few of
     /// its managers answer.
     pub async fn abandon_founding(&self) -> Result<(), NotDone> {
-        self.order(Order::AbandonFounding).await??;
+        let held = self.order(Order::AbandonFounding).await??;
         let began = Instant::now();
-        while self.order(Order::IsUndecided).await? {
+        loop {
+            match self.order(Order::IsUndecided).await? {
+                (true, _) => {}
+                (false, Some(cluster)) if held == Some(cluster) => {
+                    let why = format!(
+                        "all who hold the proposal had accepted it, and cluster {cluster} was \
+                         created: there is nothing to abandon"
+                    );
+                    return Err(NotDone::new("not_founding", why));
+                }
+                (false, _) => return Ok(()),
+            }
             if began.elapsed() >= WAIT_MAX {
                 return Err(NotDone::new(
                     "no_quorum",
@@ -139,7 +151,6 @@ impl Handle {
             }
             sleep(LOOK).await;
         }
-        Ok(())
     }
 
     /// A copy of everything that is agreed, confirmed by a majority to be not

@@ -8,4 +8,5 @@ mod cluster;
 mod examples;
 mod recovery;
 mod shared;
+mod stuck;
 mod town;

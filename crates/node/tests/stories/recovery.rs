@@ -3,15 +3,20 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::agreement::{agree, durable, id, leads, until};
 use crate::town::{PATIENCE, Town, sees};
+use dui_node::consensus::founding::ClusterId;
 use dui_node::consensus::machine::RAISE;
 use dui_node::core::{Acks, EntryKey, LeaderNews, MemberState};
 use dui_node::{Node, Options, SharedWrite};
 
+/// So long managers that are alive may elect one of them.
+const ELECTION: Duration = Duration::from_secs(3);
+
 /// Names in the data directory of a manager's groups.
-fn groups(dir: &Path) -> Vec<String> {
+pub(crate) fn groups(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir.join("raft")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.collect()
@@ -180,6 +185,114 @@ async fn a_healthy_cluster_is_left_alone_unless_forced() {
     assert_ne!(forced.cluster.0, old.cluster_id);
 }
 
+/// Of three managers one is destroyed and another, the leader or not, started
+/// again with a log that it cannot read: the third has run all the time. Two
+/// of three live, and nobody can be elected.
+async fn half_blind(town: &Town, dirs: &Path, blind_leader: bool) -> (Node, Node, LeaderNews) {
+    let names = ["ann", "bo", "cy"];
+    let (nodes, _) = founded(town, dirs, &names).await;
+    let all: Vec<&Node> = nodes.iter().collect();
+    let old = agree(&all, "one leads", |_| true).await;
+    let (mut leader, mut others) = (None, Vec::new());
+    for (node, name) in nodes.into_iter().zip(names) {
+        if id(&node).await == old.leader {
+            leader = Some((node, name));
+        } else {
+            others.push((node, name));
+        }
+    }
+    let (leader, other) = (leader.unwrap(), others.pop().unwrap());
+    let (lost, lost_name) = others.pop().unwrap();
+    let ((blind, name), (left, _)) = if blind_leader {
+        (leader, other)
+    } else {
+        (other, leader)
+    };
+    // Both at once: nobody is elected instead.
+    let lost_dir = dirs.join(lost_name);
+    tokio::join!(destroy(lost, &lost_dir), blind.stop());
+    let group = ClusterId(old.cluster_id).to_string();
+    for file in fs::read_dir(dirs.join(name).join("raft").join(group)).unwrap() {
+        let file = file.unwrap().path();
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[0] ^= 1;
+        fs::write(file, bytes).unwrap();
+    }
+    sees(&left.handle(), lost_name, MemberState::Failed).await;
+    let blind = Node::start(durable(town, name, dirs, 3)).await.unwrap();
+    sees(&left.handle(), name, MemberState::Alive).await;
+    (blind, left, old)
+}
+
+/// Founds anew what [`half_blind`] left, not before the two had their time.
+async fn found_anew_after_a_while(left: &Node, old: &LeaderNews) -> LeaderNews {
+    let began = Instant::now();
+    let refounded = left.handle().recover_quorum(false).await.unwrap();
+    assert!(began.elapsed() >= ELECTION, "{:?}", began.elapsed());
+    assert_eq!(refounded.origin.0, old.cluster_id);
+    let own = id(left).await;
+    let news = leads(&left.handle(), "it leads alone", |news| {
+        news.voters == [own]
+    })
+    .await;
+    assert_eq!(news.cluster_id, refounded.cluster.0);
+    news
+}
+
+#[tokio::test]
+async fn where_a_majority_lives_and_elects_nobody_the_operators_word_stands_after_a_while() {
+    let town = Town::new();
+    let dirs = tempfile::tempdir().unwrap();
+    let (blind, left, old) = half_blind(&town, dirs.path(), true).await;
+    let refused = blind.handle().recover_quorum(true).await.unwrap_err();
+    assert_eq!(refused.code, "no_copy", "{refused}");
+    assert!(refused.why.contains("cannot be read now"), "{refused}");
+
+    let anew = found_anew_after_a_while(&left, &old).await;
+    // The other hears of it, and has nothing to set against it.
+    let this = blind.handle().this().await.unwrap();
+    let name = this.member.name.as_str();
+    let mark = dirs.path().join(name).join("reset");
+    until("it has heard of it", async || mark.exists().then_some(())).await;
+    blind.stop().await;
+    let back = Node::start(durable(&town, name, dirs.path(), 3))
+        .await
+        .unwrap();
+    let news = agree(&[&back, &left], "it has joined", |_| true).await;
+    assert_eq!(news.cluster_id, anew.cluster_id);
+}
+
+#[tokio::test]
+async fn a_leader_that_reaches_no_majority_is_no_reason_against_founding_anew() {
+    let town = Town::new();
+    let dirs = tempfile::tempdir().unwrap();
+    let (_blind, left, old) = half_blind(&town, dirs.path(), false).await;
+    assert!(left.handle().group().unwrap().beat.leads, "it believes so");
+    found_anew_after_a_while(&left, &old).await;
+}
+
+#[tokio::test]
+async fn who_asks_during_an_election_hears_that_nothing_has_to_be_recovered() {
+    let town = Town::new();
+    let dirs = tempfile::tempdir().unwrap();
+    let (mut nodes, _) = founded(&town, dirs.path(), &["ann", "bo", "cy"]).await;
+    let all: Vec<&Node> = nodes.iter().collect();
+    let old = agree(&all, "one leads", |_| true).await;
+    let mut place = 0;
+    for (index, node) in nodes.iter().enumerate() {
+        if id(node).await == old.leader {
+            place = index;
+        }
+    }
+    nodes.remove(place).stop().await;
+    let refused = nodes[0].handle().recover_quorum(false).await.unwrap_err();
+    assert_eq!(refused.code, "has_quorum", "{refused}");
+    assert!(refused.why.contains("of the 3"), "{refused}");
+    let all: Vec<&Node> = nodes.iter().collect();
+    let after = agree(&all, "another leads", |news| news.leader != old.leader).await;
+    assert_eq!(after.cluster_id, old.cluster_id);
+}
+
 #[tokio::test]
 async fn without_a_disk_the_last_manager_founds_anew_in_memory() {
     let town = Town::new();
@@ -277,7 +390,7 @@ async fn a_backup_is_restored_by_an_empty_manager_alone() {
 }
 
 #[tokio::test]
-async fn who_founds_nothing_abandons_nothing_and_who_is_stuck_is_told_what_to_do() {
+async fn who_founds_nothing_abandons_nothing_and_a_worker_recovers_nothing() {
     let town = Town::new();
     let dirs = tempfile::tempdir().unwrap();
     let (nodes, _) = founded(&town, dirs.path(), &["ann"]).await;
@@ -289,6 +402,8 @@ async fn who_founds_nothing_abandons_nothing_and_who_is_stuck_is_told_what_to_do
     };
     let will = Node::start(worker).await.unwrap();
     let refused = will.handle().recover_quorum(false).await.unwrap_err();
+    assert_eq!(refused.code, "not_a_manager");
+    let refused = will.handle().abandon_founding().await.unwrap_err();
     assert_eq!(refused.code, "not_a_manager");
     let refused = will.handle().reset().await.unwrap_err();
     assert_eq!(refused.code, "not_a_manager");

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dui_consensus::backup::Backup;
-use dui_consensus::call::{Answer, Call};
+use dui_consensus::call::{Answer, Call, Operation};
 use dui_consensus::founding::{ClusterId, Decision, Proposal};
 use dui_consensus::group::{Group, Lane, Wire};
 use dui_consensus::machine::State;
@@ -35,6 +35,10 @@ use crate::clock;
 
 /// A majority confirms a copy within this time, if there is one.
 const CONFIRM_MAX: Duration = Duration::from_secs(5);
+/// So does a leader that has one, before anybody founds beside it.
+const LED_MAX: Duration = Duration::from_secs(3);
+/// So long an operator waits for a proposal to be given up.
+const ABANDON_MAX: Duration = Duration::from_secs(10);
 
 /// What the task keeps in mind of it.
 #[derive(Debug, Default)]
@@ -68,7 +72,8 @@ impl Task {
                 let _ = reply.send(self.abandon_founding().await);
             }
             Order::IsUndecided(reply) => {
-                let _ = reply.send(self.founding.is_undecided());
+                let member = self.founding.record().member;
+                let _ = reply.send((self.founding.is_undecided(), member));
             }
             Order::StandDown => self.drop_part().await,
             Order::Origins(cluster, origins) => self.hear_origins(cluster, origins).await,
@@ -81,19 +86,7 @@ impl Task {
         self.may_found()?;
         let record = self.founding.record();
         let Some(part) = self.part.as_ref().filter(|_| record.member.is_some()) else {
-            return Err(NotDone::new(
-                "no_copy",
-                match record.member {
-                    Some(cluster) => format!(
-                        "this manager stands by in cluster {cluster} and has no copy of what was \
-                         agreed: say it on a manager that votes or learns (\"dui managers\"), or \
-                         restore a backup"
-                    ),
-                    None => "this manager belongs to no formed cluster, so it has nothing to go \
-                             on from: restore a backup with \"dui restore\", or let it join"
-                        .into(),
-                },
-            ));
+            return Err(NotDone::new("no_copy", self.why_no_copy()));
         };
         let origin = part.group.cluster();
         let state = State::clone(&part.agreed.borrow().state);
@@ -106,6 +99,30 @@ impl Task {
             self.has_no_quorum(hasty).await?;
         }
         self.found_anew(origin, state).await
+    }
+
+    fn why_no_copy(&self) -> String {
+        let record = self.founding.record();
+        match (record.member, &record.slot) {
+            (Some(cluster), _) if self.written == Some(cluster) => format!(
+                "what this manager has of cluster {cluster} cannot be read now; its log says why \
+                 (group_not_started or group_stopped), and it tries again every {} s. Say it on \
+                 another one that votes or learns (\"dui managers\"), or restore a backup on a \
+                 new one",
+                RETRY.as_secs()
+            ),
+            (Some(cluster), _) => format!(
+                "this manager stands by in cluster {cluster} and has no copy of what was agreed: \
+                 say it on a manager that votes or learns (\"dui managers\"), or restore a backup"
+            ),
+            (None, Some(_)) => "this manager holds a proposal to found a cluster, and no cluster \
+                                is formed: give the proposal up (\"dui recover \
+                                --abandon-founding\")"
+                .into(),
+            (None, None) => "this manager belongs to no formed cluster, so it has nothing to go \
+                             on from: restore a backup with \"dui restore\", or let it join"
+                .into(),
+        }
     }
 
     async fn restore(&mut self, backup: Backup) -> Result<Begun, NotDone> {
@@ -177,7 +194,11 @@ impl Task {
         };
         let leads = beat.as_ref().and_then(|beat| beat.leader);
         let told = news.as_ref().map(|news| news.leader);
-        let led = leads.into_iter().chain(told).any(|id| here(&id));
+        let leaders: BTreeSet<NodeId> = leads.into_iter().chain(told).collect();
+        let mut led = false;
+        for leader in leaders.into_iter().filter(|id| here(id)) {
+            led = led || self.has_majority(leader).await;
+        }
         let alive = voters.iter().filter(|id| here(id)).count();
         let (count, name) = (
             voters.len(),
@@ -187,8 +208,8 @@ impl Task {
             let why = format!(
                 "{alive} of the {count} managers that vote in cluster {name} are alive, and it is \
                  led: nothing has to be recovered. Demote or forget the lost ones, and others \
-                 take their seats; force=true founds another cluster all the same, which the \
-                 managers of this one do not join"
+                 take their seats; --force (force=true) founds another cluster all the same, which \
+                 the managers of this one do not join"
             );
             return Err(NotDone::new("has_quorum", why));
         }
@@ -199,6 +220,24 @@ impl Task {
             ));
         }
         Ok(())
+    }
+
+    /// Whether this leader still has a majority behind it. The last one that
+    /// was elected stays known as such, though its log has stopped, or it
+    /// reaches nobody. Who only heard of it believes it.
+    async fn has_majority(&self, leader: NodeId) -> bool {
+        let Some(part) = &self.part else {
+            return true;
+        };
+        if leader == self.setup.me {
+            let confirmed = tokio::time::timeout(LED_MAX, part.group.confirm()).await;
+            return matches!(confirmed, Ok(Ok(())));
+        }
+        // It answers once a majority has answered it.
+        let call = Call::Backup(part.group.cluster()).encode();
+        let answer = self.calls.call(leader, Lane::Bulk, call, LED_MAX).await;
+        let answer = answer.ok().and_then(|bytes| Answer::decode(&bytes).ok());
+        matches!(answer, Some(Answer::Backup(_)))
     }
 
     /// The steps of the [module](self).
@@ -328,7 +367,11 @@ impl Task {
         Ok(())
     }
 
-    async fn abandon_founding(&mut self) -> Result<(), NotDone> {
+    async fn abandon_founding(&mut self) -> Result<Option<ClusterId>, NotDone> {
+        if !self.setup.manager {
+            let why = "this node is a worker, which founds nothing: say it to a manager";
+            return Err(NotDone::new("not_a_manager", why));
+        }
         if !self.founding.is_undecided() {
             let what = match self.founding.record().member {
                 Some(cluster) => format!("belongs to the formed cluster {cluster}"),
@@ -337,11 +380,45 @@ impl Task {
             let why = format!("this manager {what}: there is nothing to abandon");
             return Err(NotDone::new("not_founding", why));
         }
+        let held = self.founding.record().slot.as_ref().map(Proposal::id);
+        if held.is_some() && self.part.is_none() {
+            let why = format!("this manager has no part in the decision: {}", self.told);
+            return Err(NotDone::new("not_done", why));
+        }
         self.founding.abort();
         self.course.hear_abandoned();
-        self.recovery.abandons = self.founding.is_undecided();
+        self.recovery.abandons = held.is_some();
+        self.ask_for_the_lead();
         self.look_soon(Duration::ZERO);
-        Ok(())
+        Ok(held)
+    }
+
+    /// Whoever leads the group of the proposal has it given up, and only this
+    /// manager knows that an operator wants that: so it asks to lead.
+    fn ask_for_the_lead(&self) {
+        let Some(part) = &self.part else {
+            return;
+        };
+        let (me, cluster) = (self.setup.me, part.group.cluster());
+        let (mut pulse, calls) = (part.group.pulse(), self.calls.clone());
+        let agreed = part.agreed.clone();
+        let asking = async move {
+            // A cluster that was created all the same is left alone.
+            while agreed.borrow().state.decision().is_none() {
+                match pulse.beat().leader {
+                    Some(leader) if leader != me => {
+                        let call = Call::Operate(cluster, Operation::Move(me)).encode();
+                        // Where that failed, it is asked again, or another is.
+                        let _ = calls.call(leader, Lane::Log, call, ASK_MAX).await;
+                        tokio::time::sleep(ASK_MAX / 4).await;
+                    }
+                    _ if pulse.changed().await => {}
+                    // The group was dropped.
+                    _ => return,
+                }
+            }
+        };
+        tokio::spawn(tokio::time::timeout(ABANDON_MAX, asking));
     }
 
     // --- who was recovered elsewhere ---
