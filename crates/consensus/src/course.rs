@@ -31,6 +31,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 const PROPOSAL_MIN: Duration = Duration::from_secs(2);
 /// Each further one may take twice as long: a disk may be slow. Up to this.
 const PROPOSAL_MAX: Duration = Duration::from_secs(64);
+/// Who learns may have been given a vote that it has not heard of. Whoever has
+/// heard of it is elected by then.
+const ELECTED: Duration = Duration::from_secs(5);
 /// A leader whom no majority has answered for so long does not say that it leads.
 const SILENT_MAX: Duration = Duration::from_secs(2);
 /// Ids that are remembered of those that are gone.
@@ -96,10 +99,10 @@ pub fn is_manager_here(member: &Member) -> bool {
 }
 
 /// What this manager has a part in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// It runs one.
-    pub runs: bool,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Part<'a> {
+    /// The group that it runs, as its own log has it.
+    pub runs: Option<&'a Beat>,
     /// The group whose data it has.
     pub written: Option<ClusterId>,
 }
@@ -155,11 +158,13 @@ pub struct Course {
     superseded: BTreeSet<NodeId>,
     /// When holders ask each other next how their proposal stands.
     ask_at: Duration,
-    /// When it proposed last, if that is not over.
-    proposed_at: Option<Duration>,
+    /// When it proposed last and whom, if that is not over.
+    proposed: Option<(Duration, BTreeSet<NodeId>)>,
     /// How long the next proposal may take.
     patience: Duration,
     crowd_told: bool,
+    /// Since when all who vote in its cluster are gone.
+    forsaken_at: Option<Duration>,
     #[cfg(test)]
     mistake: Option<Mistake>,
 }
@@ -167,12 +172,16 @@ pub struct Course {
 /// A rule that the town of the tests takes out, to find what goes wrong without it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mistake {
-    /// News are enough to join.
-    JoinsByHearsay,
-    /// Who is suspect is gone.
-    UnseenIsGone,
     /// Who stands by for nobody goes on.
     NeverForsakes,
+    /// News say all of who votes.
+    TrustsNews,
+    /// The kernel lets a founder found beside those who belong to a cluster.
+    #[cfg(test)]
+    SeatsAreFree,
+    /// Where there are no disks, the first revision is no clock.
+    #[cfg(test)]
+    NoClock,
 }
 
 impl Course {
@@ -187,9 +196,10 @@ impl Course {
             departed: BTreeSet::new(),
             superseded: BTreeSet::new(),
             ask_at: Duration::ZERO,
-            proposed_at: None,
+            proposed: None,
             patience: PROPOSAL_MIN,
             crowd_told: false,
+            forsaken_at: None,
             #[cfg(test)]
             mistake: None,
         }
@@ -224,20 +234,22 @@ impl Course {
     /// process: when it has left, and on loopback, where nothing can be cut,
     /// when it has failed.
     pub fn is_over(&self, news: &LeaderNews, around: &Around) -> bool {
+        let gone = |id| self.is_gone(id, news.ephemeral, around);
+        news.voters.iter().copied().all(gone)
+    }
+
+    fn is_gone(&self, id: NodeId, ephemeral: bool, around: &Around) -> bool {
+        if around.forgotten.contains(&id) || self.superseded.contains(&id) {
+            return true;
+        }
         let settled = around.now >= SETTLED;
-        news.voters.iter().all(|id| {
-            if around.forgotten.contains(id) || self.superseded.contains(id) {
-                return true;
+        ephemeral
+            && match around.state(id) {
+                Some(MemberState::Alive | MemberState::Suspect) => false,
+                Some(MemberState::Left) => true,
+                Some(MemberState::Failed) => self.setup.loopback,
+                None => self.departed.contains(&id) || (self.setup.loopback && settled),
             }
-            news.ephemeral
-                && match around.state(*id) {
-                    Some(MemberState::Alive) => false,
-                    Some(MemberState::Suspect) => self.errs(Mistake::UnseenIsGone),
-                    Some(MemberState::Left) => true,
-                    Some(MemberState::Failed) => self.setup.loopback,
-                    None => self.departed.contains(id) || (self.setup.loopback && settled),
-                }
-        })
     }
 
     /// Up to which revision a cluster has come that is no more, if the news are
@@ -286,7 +298,7 @@ impl Course {
     // --- what happens ---
 
     /// What is due.
-    pub fn look(&mut self, founding: &Founding, part: Part, around: &Around) -> Vec<Turn> {
+    pub fn look(&mut self, founding: &Founding, part: Part<'_>, around: &Around) -> Vec<Turn> {
         self.note(founding, around.news.as_ref());
         if !self.setup.manager {
             return Vec::new();
@@ -304,6 +316,7 @@ impl Course {
         &mut self,
         founding: &Founding,
         news: &LeaderNews,
+        part: Part<'_>,
         around: &Around,
     ) -> Vec<Turn> {
         self.note(founding, Some(news));
@@ -313,7 +326,7 @@ impl Course {
         let record = founding.record();
         match (record.member, &record.slot) {
             (Some(own), _) if own.0 == news.cluster_id => Vec::new(),
-            (Some(own), _) => self.meet_stranger(own, news, around),
+            (Some(own), _) => self.meet_stranger(own, news, part, around),
             // Its own proposal has to be decided first.
             (None, Some(_)) => Vec::new(),
             (None, None) if self.is_over(news, around) => vec![Turn::LookIn(Duration::ZERO)],
@@ -328,12 +341,20 @@ impl Course {
         founding: &Founding,
         id: NodeId,
         standing: Option<Standing>,
+        around: &Around,
     ) -> Vec<Turn> {
         if !founding.is_fresh() || !self.setup.manager {
             return Vec::new();
         }
         if let Some(cluster) = standing.as_ref().and_then(|standing| standing.member) {
-            return vec![Turn::Join(cluster)];
+            let news = around.news.as_ref();
+            let news = news.filter(|news| news.cluster_id == cluster.0);
+            if !news.is_some_and(|news| self.is_over(news, around)) {
+                return vec![Turn::Join(cluster)];
+            }
+            // It will notice, too: it is asked again.
+            self.answers.insert(id, None);
+            return Vec::new();
         }
         let told = standing.is_some();
         self.answers.insert(id, standing);
@@ -356,13 +377,14 @@ impl Course {
 
     /// The group of a proposal has started: it is out of this one's hands.
     pub fn hear_started(&mut self, now: Duration) {
-        self.proposed_at = None;
+        self.proposed = None;
+        self.patience = PROPOSAL_MIN;
         self.ask_at = now + QUERY_EVERY;
     }
 
     /// An operator has given up what it proposed.
     pub fn hear_abandoned(&mut self) {
-        self.proposed_at = None;
+        self.proposed = None;
     }
 
     /// News of its own cluster are kept.
@@ -387,8 +409,8 @@ impl Course {
     }
 
     /// It holds a proposal.
-    fn wait_for_decision(&mut self, part: Part, around: &Around) -> Vec<Turn> {
-        if !part.runs {
+    fn wait_for_decision(&mut self, part: Part<'_>, around: &Around) -> Vec<Turn> {
+        if part.runs.is_none() {
             return vec![Turn::Resume];
         }
         let mut turns = Vec::new();
@@ -437,19 +459,24 @@ impl Course {
             self.crowd_told = true;
             turns.push(Turn::Crowd);
         }
-        if let Some(at) = self.proposed_at {
-            if around.now.saturating_sub(at) < self.patience {
+        if let Some((at, voters)) = &self.proposed {
+            // Whoever is gone accepts nothing, and may be gone for good.
+            let lost = voters.iter().any(|id| !around.is_here(*id));
+            let late = around.now.saturating_sub(*at) >= self.patience;
+            if !lost && !late {
                 return turns;
             }
-            self.proposed_at = None;
-            self.patience = PROPOSAL_MAX.min(self.patience * 2);
+            if late {
+                self.patience = PROPOSAL_MAX.min(self.patience * 2);
+            }
+            self.proposed = None;
             turns.push(Turn::Abort);
         }
         turns.push(match advice {
             Advice::Wait(why) => Turn::Explain(why),
             Advice::Join(cluster) => Turn::Join(cluster),
             Advice::Propose(voters) => {
-                self.proposed_at = Some(around.now);
+                self.proposed = Some((around.now, voters.clone()));
                 Turn::Propose(voters)
             }
         });
@@ -460,9 +487,6 @@ impl Course {
     /// none; it joins once one of those who vote there says that it belongs to
     /// it, for what others remember may be long gone.
     fn approach(&self, news: &LeaderNews, around: &Around) -> Vec<Turn> {
-        if self.errs(Mistake::JoinsByHearsay) {
-            return vec![Turn::Join(ClusterId(news.cluster_id))];
-        }
         let others = news.voters.iter().filter(|id| **id != self.setup.me);
         let here: Vec<NodeId> = others.copied().filter(|id| around.is_here(*id)).collect();
         let next = if here.is_empty() {
@@ -479,43 +503,73 @@ impl Course {
     }
 
     /// It belongs to one cluster and hears of another.
-    fn meet_stranger(&self, own: ClusterId, news: &LeaderNews, around: &Around) -> Vec<Turn> {
+    fn meet_stranger(
+        &mut self,
+        own: ClusterId,
+        news: &LeaderNews,
+        part: Part<'_>,
+        around: &Around,
+    ) -> Vec<Turn> {
         // Of one that is no more the leader takes the revision, no more.
         if self.is_over(news, around) {
             return Vec::new();
         }
-        let other = ClusterId(news.cluster_id);
-        if self.is_forsaken(own, around) {
+        if self.is_forsaken(own, part, around) {
             return vec![Turn::BeginAnew, Turn::LookIn(Duration::ZERO)];
         }
-        vec![Turn::AskOrigins(other), Turn::Strangers { own, other }]
+        let other = ClusterId(news.cluster_id);
+        let mut turns = vec![Turn::AskOrigins(other), Turn::Strangers { own, other }];
+        if self.forsaken_at.is_some() {
+            turns.push(Turn::LookIn(LOOK_AGAIN));
+        }
+        turns
     }
 
     /// It belongs to a cluster. One that stands by there notices when nobody is
     /// left to stand by for.
-    fn stand_by(&self, own: ClusterId, part: Part, around: &Around) -> Vec<Turn> {
-        if !part.runs && part.written == Some(own) {
-            vec![Turn::Resume]
-        } else if !self.setup.loopback {
-            Vec::new()
-        } else if self.is_forsaken(own, around) {
-            vec![Turn::BeginAnew, Turn::LookIn(Duration::ZERO)]
-        } else if self.setup.ephemeral {
-            vec![Turn::LookIn(LOOK_AGAIN)]
-        } else {
-            Vec::new()
+    fn stand_by(&mut self, own: ClusterId, part: Part<'_>, around: &Around) -> Vec<Turn> {
+        if part.runs.is_none() && part.written == Some(own) {
+            return vec![Turn::Resume];
+        }
+        let news = around.news.as_ref();
+        match news.filter(|news| news.cluster_id != own.0) {
+            Some(other) if self.forsaken_at.is_some() => {
+                self.meet_stranger(own, other, part, around)
+            }
+            _ if !self.setup.loopback || !self.setup.ephemeral => Vec::new(),
+            _ if self.is_forsaken(own, part, around) => {
+                vec![Turn::BeginAnew, Turn::LookIn(Duration::ZERO)]
+            }
+            _ => vec![Turn::LookIn(LOOK_AGAIN)],
         }
     }
 
     /// Whether all who vote in its cluster are gone for good, it is not one of
     /// them, and it has promised nothing that outlives it.
-    fn is_forsaken(&self, own: ClusterId, around: &Around) -> bool {
+    ///
+    /// News may be late, and its own log as well. Were it to begin anew though
+    /// it votes by now, a majority would count on what it has forgotten.
+    fn is_forsaken(&mut self, own: ClusterId, part: Part<'_>, around: &Around) -> bool {
+        let me = self.setup.me;
+        let beat = part.runs.filter(|_| !self.errs(Mistake::TrustsNews));
         let news = self.own_news.as_ref();
         let news = news.filter(|news| own == ClusterId(news.cluster_id));
-        let votes = |news: &LeaderNews| news.voters.contains(&self.setup.me);
-        self.setup.ephemeral
-            && !self.errs(Mistake::NeverForsakes)
-            && news.is_some_and(|news| !votes(news) && self.is_over(news, around))
+        let gone = news.is_some_and(|news| {
+            let mut voters = beat.into_iter().flat_map(|beat| &beat.voters);
+            !news.voters.contains(&me)
+                && self.is_over(news, around)
+                && voters.all(|id| *id != me && self.is_gone(*id, true, around))
+        });
+        if !gone || !self.setup.ephemeral || self.errs(Mistake::NeverForsakes) {
+            self.forsaken_at = None;
+            return false;
+        }
+        let since = *self.forsaken_at.get_or_insert(around.now);
+        let forsaken = beat.is_none() || around.now.saturating_sub(since) >= ELECTED;
+        if forsaken {
+            self.forsaken_at = None;
+        }
+        forsaken
     }
 }
 

@@ -206,6 +206,11 @@ impl Group {
         self.patience.is_outgrown(sync)
     }
 
+    /// The longest election timeout, and how long a leader is taken for alive.
+    pub fn election_timeout(&self) -> Duration {
+        Duration::from_millis(self.patience.max_ms())
+    }
+
     /// How the group is, now and whenever that changes.
     pub fn pulse(&self) -> Pulse {
         Pulse(self.raft.metrics())

@@ -149,7 +149,16 @@ fn save(file: &Path, bytes: &[u8]) -> io::Result<()> {
     // Never what somebody else has put there, a link perhaps.
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
-    let mut opened = options.open(&temporary)?;
+    let opened = options.open(&temporary).or_else(|error| {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        // Left by a process of this number that was killed; a link goes, not
+        // what it leads to.
+        fs::remove_file(&temporary)?;
+        options.open(&temporary)
+    });
+    let mut opened = opened?;
     let saved = (|| {
         opened.write_all(bytes)?;
         opened.sync_all()?;

@@ -9,7 +9,7 @@ use dui_core::{Incarnation, MessageCounter, RunId};
 
 use super::*;
 use crate::founding::Record;
-use town::Town;
+use town::{End, Town};
 
 const ANN: NodeId = NodeId(1);
 const BO: NodeId = NodeId(2);
@@ -73,8 +73,8 @@ fn member_of(cluster: u128) -> Founding {
     Founding::new(CY, record)
 }
 
-const NOTHING: Part = Part {
-    runs: false,
+const NOTHING: Part<'_> = Part {
+    runs: None,
     written: None,
 };
 
@@ -133,7 +133,7 @@ fn nobody_joins_by_hearsay() {
     let (mut course, mut around) = cy();
     around.members.push(member(ANN, MemberState::Alive));
     let news = news(7, &[ANN], true);
-    let turns = course.hear_news(&fresh(), &news, &around);
+    let turns = course.hear_news(&fresh(), &news, NOTHING, &around);
     assert!(turns.contains(&Turn::Ask(vec![ANN])), "{turns:?}");
     assert!(!turns.iter().any(|turn| matches!(turn, Turn::Join(_))));
 
@@ -144,8 +144,12 @@ fn nobody_joins_by_hearsay() {
         ephemeral: true,
         sees: Vec::new(),
     };
-    let turns = course.hear_standing(&fresh(), ANN, Some(elsewhere));
+    let belongs = Some(elsewhere);
+    let turns = course.hear_standing(&fresh(), ANN, belongs.clone(), &around);
     assert_eq!(turns, [Turn::Join(ClusterId(8))], "what it says of itself");
+    around.news = Some(super::tests::news(8, &[BO], true));
+    let turns = course.hear_standing(&fresh(), ANN, belongs, &around);
+    assert_eq!(turns, [], "that one is over, and ann has not noticed");
 }
 
 #[test]
@@ -160,6 +164,39 @@ fn who_votes_never_gives_its_cluster_up() {
 }
 
 #[test]
+fn who_learns_may_have_a_vote_and_waits_for_an_election() {
+    let (mut course, mut around) = cy();
+    around.news = Some(news(7, &[ANN], true));
+    around.members.push(member(ANN, MemberState::Failed));
+    around.members.push(member(BO, MemberState::Alive));
+    let mut beat = town::beat(&BTreeSet::from([ANN]));
+    beat.learners = BTreeSet::from([BO, CY]);
+    let mut goes = |beat: &Beat, around: &Around| {
+        let part = Part {
+            runs: Some(beat),
+            written: Some(ClusterId(7)),
+        };
+        let turns = course.look(&member_of(7), part, around);
+        turns.contains(&Turn::BeginAnew)
+    };
+    assert!(!goes(&beat, &around), "bo may lead in a moment");
+    around.now += Duration::from_millis(4_999);
+    assert!(!goes(&beat, &around));
+    beat.voters.insert(BO);
+    around.now += Duration::from_millis(1);
+    assert!(!goes(&beat, &around), "bo votes");
+    beat.voters.remove(&BO);
+    assert!(!goes(&beat, &around), "it begins to wait anew");
+    around.now += Duration::from_secs(5);
+    beat.voters.insert(CY);
+    assert!(!goes(&beat, &around), "it votes, whatever the news");
+    beat.voters.remove(&CY);
+    assert!(!goes(&beat, &around));
+    around.now += Duration::from_secs(5);
+    assert!(goes(&beat, &around));
+}
+
+#[test]
 fn who_has_written_its_cluster_down_stays_in_it() {
     let (course, mut around) = cy();
     let mut durable = Course::new(Setup {
@@ -169,7 +206,7 @@ fn who_has_written_its_cluster_down_stays_in_it() {
     around.news = Some(news(7, &[ANN], true));
     assert_eq!(durable.look(&member_of(7), NOTHING, &around), []);
     around.members.push(member(BO, MemberState::Alive));
-    let turns = durable.hear_news(&member_of(7), &news(8, &[BO], true), &around);
+    let turns = durable.hear_news(&member_of(7), &news(8, &[BO], true), NOTHING, &around);
     let (own, other) = (ClusterId(7), ClusterId(8));
     assert_eq!(
         turns,
@@ -186,7 +223,10 @@ fn each_proposal_may_take_twice_as_long_as_the_one_before() {
         loopback: false,
         ephemeral: false,
     });
-    let mut around = Around::default();
+    let mut around = Around {
+        members: vec![member(CY, MemberState::Alive)],
+        ..Around::default()
+    };
     let mut proposed = Vec::new();
     while proposed.len() < 9 {
         let turns = course.look(&fresh(), NOTHING, &around);
@@ -256,33 +296,37 @@ fn seeds() -> std::ops::Range<u64> {
     0..lives.map_or(150, |lives| lives.parse().unwrap())
 }
 
+/// All of them end well; few may end in the hands of an operator.
+fn live(town: fn(u64, Option<Mistake>) -> Town) {
+    let ends: Vec<End> = seeds()
+        .map(|seed| town(seed, None).live().unwrap())
+        .collect();
+    let lost = ends.iter().filter(|end| **end == End::Lost).count();
+    assert!(lost <= ends.len() / 4, "{lost} of {}", ends.len());
+}
+
 #[test]
 fn on_loopback_there_is_one_cluster_and_it_comes_back() {
-    for seed in seeds() {
-        Town::on_loopback(seed, None).live().unwrap();
-    }
+    live(Town::on_loopback);
 }
 
 #[test]
 fn on_a_network_that_is_cut_those_expected_found_one_cluster() {
-    for seed in seeds() {
-        Town::of_three(seed, None).live().unwrap();
-    }
+    live(Town::of_three);
 }
 
-/// What is found when a rule is taken out: some seed shows it.
 #[test]
 fn the_town_finds_each_rule_that_is_taken_out() {
-    for mistake in [
-        Mistake::JoinsByHearsay,
-        Mistake::UnseenIsGone,
-        Mistake::NeverForsakes,
+    for (mistake, what) in [
+        (Mistake::NeverForsakes, "does not come to rest"),
+        (Mistake::TrustsNews, "does not come to rest"),
+        (Mistake::SeatsAreFree, "two clusters"),
+        (Mistake::NoClock, "a token has gone back"),
     ] {
-        let found = seeds().find_map(|seed| {
-            let towns = [Town::on_loopback, Town::of_three];
-            let mut lives = towns.iter().map(|town| town(seed, Some(mistake)).live());
-            lives.find_map(Result::err)
-        });
-        assert!(found.is_some(), "{mistake:?} shows in no life of a town");
+        // The rarest shows in one life of some hundreds.
+        let lives = (0..2_000).map(|seed| Town::on_loopback(seed, Some(mistake)).live());
+        let mut wrongs = lives.filter_map(Result::err);
+        let found = wrongs.any(|wrong| wrong.contains(what));
+        assert!(found, "{mistake:?} shows in no life of a town");
     }
 }

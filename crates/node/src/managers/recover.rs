@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep};
 use super::{Input, LeaderState, NotDone};
 use crate::handle::Handle;
 
-/// So long a majority that is alive and has no leader may elect one.
-const ELECTION_MAX: Duration = Duration::from_secs(3);
+/// So long an operator waits for managers who may be electing.
+const ELECTION_MAX: Duration = Duration::from_secs(4);
 /// How long an operator waits for what was begun.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Between two looks.
@@ -45,11 +45,9 @@ pub(crate) struct Begun {
 
 /// What the task is asked for.
 pub(crate) enum Order {
-    /// Found anew from the own copy. `hasty`: also while a majority is alive
-    /// that may be electing. `force`: whoever is alive.
+    /// Found anew from the own copy. `force`: whoever is alive.
     Quorum {
         force: bool,
-        hasty: bool,
         reply: oneshot::Sender<Result<Begun, NotDone>>,
     },
     /// Found anew from a backup.
@@ -59,8 +57,11 @@ pub(crate) enum Order {
     /// Give up the proposal that this manager holds, or makes: the cluster that
     /// the one it holds would have created.
     AbandonFounding(oneshot::Sender<Result<Option<ClusterId>, NotDone>>),
-    /// Whether it still holds one, and which cluster it belongs to.
-    IsUndecided(oneshot::Sender<(bool, Option<ClusterId>)>),
+    /// Whether it still holds this one, and which cluster it belongs to.
+    IsUndecided(
+        Option<ClusterId>,
+        oneshot::Sender<(bool, Option<ClusterId>)>,
+    ),
     /// The lead and the seat are given away, as far as that went.
     StandDown,
     /// What a voter said of the clusters that this one goes on for.
@@ -86,14 +87,11 @@ impl Handle {
     pub async fn recover_quorum(&self, force: bool) -> Result<Refounded, NotDone> {
         let began = Instant::now();
         loop {
-            let hasty = began.elapsed() >= ELECTION_MAX;
-            let order = |reply| Order::Quorum {
-                force,
-                hasty,
-                reply,
-            };
+            let order = |reply| Order::Quorum { force, reply };
             match self.order(order).await? {
-                Err(not_done) if not_done.code == "busy" && !hasty => sleep(LOOK).await,
+                Err(busy) if busy.code == "busy" && began.elapsed() < ELECTION_MAX => {
+                    sleep(LOOK).await;
+                }
                 begun => return self.leads(begun?).await,
             }
         }
@@ -130,7 +128,7 @@ impl Handle {
         let held = self.order(Order::AbandonFounding).await??;
         let began = Instant::now();
         loop {
-            match self.order(Order::IsUndecided).await? {
+            match self.order(|reply| Order::IsUndecided(held, reply)).await? {
                 (true, _) => {}
                 (false, Some(cluster)) if held == Some(cluster) => {
                     let why = format!(

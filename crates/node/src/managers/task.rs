@@ -222,7 +222,7 @@ impl Task {
         } else if let Some(cluster) = record.member {
             self.sit();
             // Why its group does not start is told until it is tried again.
-            if self.may_start() {
+            if self.start_at().is_none() {
                 self.explain("the managers of its cluster are electing a leader");
             }
             if self.written == Some(cluster) {
@@ -300,9 +300,12 @@ impl Task {
             }
             Call::Standing => {
                 let around = self.around().await;
-                let standing = self
+                let mut standing = self
                     .course
                     .standing(&self.founding, &around, self.departing);
+                // It can take no part there any more.
+                let spent = |cluster: &ClusterId| self.spent.contains(cluster);
+                standing.member = standing.member.filter(|cluster| !spent(cluster));
                 Answer::Standing(standing)
             }
             Call::Views(cluster, after) => self.tell_views(cluster, after),

@@ -33,6 +33,16 @@ const CALM: usize = 5_000;
 const ALIVE_MAX: usize = 5;
 const WALL_MS: u64 = 1_700_000_000_000;
 
+/// How a life ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// All belong to one cluster, which is led and has told so.
+    Led,
+    /// Most of its voters are lost, and not all, as far as those who are left
+    /// can know: it waits for an operator.
+    Lost,
+}
+
 pub(super) struct Town {
     seed: u64,
     random: u64,
@@ -64,6 +74,10 @@ struct Node {
     knows: BTreeMap<NodeId, MemberState>,
     news: Option<LeaderNews>,
     part: Option<ClusterId>,
+    /// The group, as its own log has it.
+    beat: Beat,
+    /// Groups in memory that it has left: it votes there no more.
+    spent: BTreeSet<ClusterId>,
     sits: bool,
     look_at: Option<Duration>,
     reign: Option<Reign>,
@@ -130,9 +144,9 @@ impl Town {
         }
     }
 
-    /// A life: wild at first, then calm. What went wrong, and how it came
-    /// about, otherwise.
-    pub(super) fn live(mut self) -> Result<(), String> {
+    /// A life: wild at first, then calm. How it ends, or what went wrong, and
+    /// how it came about.
+    pub(super) fn live(mut self) -> Result<End, String> {
         for _ in 0..3 {
             self.start();
         }
@@ -143,14 +157,15 @@ impl Town {
         self.calm_down();
         for _ in 0..CALM {
             self.moment(true);
-            if self.wrong.is_some() || self.is_well() {
+            if self.wrong.is_some() || self.rest().is_some() {
                 break;
             }
         }
-        if !self.is_well() {
+        let end = self.rest();
+        if end.is_none() {
             self.complain("it does not come to rest");
         }
-        self.wrong.map_or(Ok(()), Err)
+        self.wrong.map_or(Ok(end.unwrap_or(End::Lost)), Err)
     }
 
     // --- what happens to them ---
@@ -200,6 +215,8 @@ impl Town {
             knows: BTreeMap::from([(id, MemberState::Alive)]),
             news: None,
             part: None,
+            beat: beat(&BTreeSet::new()),
+            spent: BTreeSet::new(),
             look_at: Some(self.now),
             reign: None,
         };
@@ -235,7 +252,8 @@ impl Town {
             let group = self.groups.get_mut(&cluster).unwrap();
             if let Some(heir) = heir.filter(|_| group.voters.len() == 1) {
                 group.voters.insert(heir);
-                self.nodes.get_mut(&heir).unwrap().part = Some(cluster);
+                let node = self.nodes.get_mut(&heir).unwrap();
+                (node.part, node.beat) = (Some(cluster), group.beat());
             }
             if group.voters.len() > 1 {
                 group.voters.remove(&id);
@@ -359,7 +377,11 @@ impl Town {
         if node.news.as_ref().is_none_or(newer) {
             node.news = Some(told.clone());
             let around = node.around(self.now);
-            let turns = node.course.hear_news(&node.founding, &told, &around);
+            let part = Part {
+                runs: node.part.map(|_| &node.beat),
+                written: node.part,
+            };
+            let turns = node.course.hear_news(&node.founding, &told, part, &around);
             self.follow(id, turns);
         }
     }
@@ -369,7 +391,7 @@ impl Town {
         let around = node.around(self.now);
         node.look_at = None;
         let part = Part {
-            runs: node.part.is_some(),
+            runs: node.part.map(|_| &node.beat),
             written: node.part,
         };
         if node.founding.record().member.is_none() || node.reign.is_none() {
@@ -394,7 +416,9 @@ impl Town {
                 Turn::Abort => node.founding.abort(),
                 Turn::FoundIfFirst => {
                     let founder = *self.founder.get_or_insert(id);
-                    if founder == id && !self.nodes.values().any(|node| node.sits) {
+                    let taken = self.nodes.values().any(|node| node.sits);
+                    let free = !taken || self.mistake == Some(Mistake::SeatsAreFree);
+                    if founder == id && free {
                         self.propose(id, BTreeSet::from([id]));
                     }
                     self.look_in(id, FOUNDING_TICK);
@@ -407,6 +431,7 @@ impl Town {
                     self.look_in(id, Duration::ZERO);
                 }
                 Turn::BeginAnew => {
+                    node.spent.extend(node.part);
                     node.founding = Founding::new(id, Record::default());
                     (node.part, node.reign, node.sits) = (None, None, false);
                     self.tell(format!("{} begins anew", id.0));
@@ -454,6 +479,7 @@ impl Town {
                 Output::StartGroup(proposal) => {
                     node.course.hear_started(self.now - node.began);
                     node.part = Some(proposal.id());
+                    node.beat = beat(&proposal.voters().iter().copied().collect());
                     let group = self.groups.entry(proposal.id());
                     group.or_insert_with(|| Group {
                         voters: proposal.voters().iter().copied().collect(),
@@ -480,8 +506,11 @@ impl Town {
         let held = record.slot.as_ref().map(Proposal::id);
         let cluster = record.member.or(held);
         let group = cluster.and_then(|cluster| self.groups.get(&cluster));
-        let part = group.is_some_and(|group| group.takes(id));
-        node.part = cluster.filter(|_| part);
+        let group = group.filter(|group| group.takes(id));
+        node.part = cluster.filter(|_| group.is_some());
+        if let Some(group) = group {
+            node.beat = group.beat();
+        }
     }
 
     fn deliver(&mut self, letter: Envelope) {
@@ -516,7 +545,9 @@ impl Town {
                     reign.hear_standing(from, standing.clone());
                     node.look_at = Some(self.now);
                 }
-                let turns = node.course.hear_standing(&node.founding, from, standing);
+                let turns = node
+                    .course
+                    .hear_standing(&node.founding, from, standing, &around);
                 self.follow(to, turns);
             }
             Mail::Word(proposal, word) => {
@@ -542,14 +573,9 @@ impl Town {
         }
     }
 
-    /// All belong to one cluster, which is led and has told so. One that has
-    /// lost most of its voters, and not all, as far as those who are left can
-    /// know, waits for an operator.
-    fn is_well(&self) -> bool {
+    fn rest(&self) -> Option<End> {
         let mut records = self.nodes.values().map(|node| node.founding.record());
-        let Some(cluster) = records.clone().find_map(|record| record.member) else {
-            return false;
-        };
+        let cluster = records.clone().find_map(|record| record.member)?;
         let group = &self.groups[&cluster];
         let alive = group.voters.iter().filter(|id| self.nodes.contains_key(id));
         let lost = alive.count() <= group.voters.len() / 2;
@@ -564,7 +590,11 @@ impl Town {
             let told = |node: &Node| node.news.as_ref().is_some_and(|news| news.leader == leader);
             self.works(cluster) && self.nodes.values().all(told)
         });
-        stuck || (led && records.all(|record| record.member == Some(cluster)))
+        let one = records.all(|record| record.member == Some(cluster));
+        match led && one {
+            true => Some(End::Led),
+            false => stuck.then_some(End::Lost),
+        }
     }
 
     fn complain(&mut self, what: &str) {

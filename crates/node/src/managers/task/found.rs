@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dui_consensus::call::{Answer, Call, Standing};
-use dui_consensus::course::{Around, FOUNDING_TICK, Turn};
+use dui_consensus::course::{self, Around, FOUNDING_TICK, Turn};
 use dui_consensus::founding::{ClusterId, Founding, Output, Proposal, Record};
 use dui_consensus::group::{Group, Lane, Wire};
 use dui_consensus::types::Kind;
@@ -55,8 +55,9 @@ impl Task {
     /// A manager looks where it stands.
     pub(super) async fn look_around(&mut self) {
         let around = self.around().await;
-        let part = dui_consensus::course::Part {
-            runs: self.part.is_some(),
+        let beat = self.part.as_mut().map(|part| part.pulse.beat());
+        let part = course::Part {
+            runs: beat.as_ref(),
             written: self.written,
         };
         let turns = self.course.look(&self.founding, part, &around);
@@ -66,7 +67,12 @@ impl Task {
     /// There are news of a leader.
     pub(super) async fn meet(&mut self, news: &LeaderNews) {
         let around = self.around_with(Some(news)).await;
-        let turns = self.course.hear_news(&self.founding, news, &around);
+        let beat = self.part.as_mut().map(|part| part.pulse.beat());
+        let part = course::Part {
+            runs: beat.as_ref(),
+            written: self.written,
+        };
+        let turns = self.course.hear_news(&self.founding, news, part, &around);
         self.follow(turns).await;
     }
 
@@ -80,7 +86,10 @@ impl Task {
             }
         }
         if !self.departing {
-            let turns = self.course.hear_standing(&self.founding, id, standing);
+            let around = self.around().await;
+            let turns = self
+                .course
+                .hear_standing(&self.founding, id, standing, &around);
             self.follow(turns).await;
         }
     }
@@ -169,6 +178,9 @@ impl Task {
 
     /// A manager without a disk whose cluster is no more belongs to none.
     pub(super) async fn begin_anew(&mut self) {
+        if let Some(part) = &self.part {
+            self.spent.insert(part.group.cluster());
+        }
         self.drop_part().await;
         self.written = None;
         self.founding = Founding::new(self.setup.me, Record::default());
@@ -263,15 +275,18 @@ impl Task {
         }
     }
 
-    /// Whether it is time to start a group, after the last one failed.
-    pub(super) fn may_start(&self) -> bool {
-        self.not_before.is_none_or(|at| at <= Instant::now())
+    /// When a group may be started, if that is not now: the last one failed.
+    pub(super) fn start_at(&self) -> Option<Instant> {
+        self.not_before.filter(|at| *at > Instant::now())
     }
 
     /// Takes part in a group from now on; `voters` where it begins.
     pub(super) async fn take_part(&mut self, cluster: ClusterId, voters: Option<Vec<NodeId>>) {
-        if self.part.is_some() || self.recovery.given_up || !self.may_start() {
+        if self.part.is_some() || self.recovery.given_up {
             return;
+        }
+        if let Some(at) = self.start_at() {
+            return self.look_soon(at - Instant::now());
         }
         if self.spent.contains(&cluster) {
             return self.explain(

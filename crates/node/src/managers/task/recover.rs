@@ -34,9 +34,15 @@ use super::{ASK_MAX, RETRY, Task, is_manager_here, record};
 use crate::clock;
 
 /// A majority confirms a copy within this time, if there is one.
-const CONFIRM_MAX: Duration = Duration::from_secs(5);
-/// So does a leader that has one, before anybody founds beside it.
+const CONFIRM_MAX: Duration = Duration::from_secs(2);
+/// A leader that is alive says within this time whether it has one.
 const LED_MAX: Duration = Duration::from_secs(3);
+/// So long a majority that is alive and has no leader may elect one, and so
+/// many of its election timeouts.
+const ELECTION_MAX: Duration = Duration::from_secs(3);
+const ELECTION_TIMEOUTS: u32 = 4;
+/// What an operator asked for so long ago is forgotten.
+const ASKED_MAX: Duration = Duration::from_secs(600);
 /// So long an operator waits for a proposal to be given up.
 const ABANDON_MAX: Duration = Duration::from_secs(10);
 
@@ -44,9 +50,11 @@ const ABANDON_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     /// An operator wants the proposal of the slot given up.
-    pub(super) abandons: bool,
+    pub(super) abandons: Option<ClusterId>,
     /// This node is to be started again, as a new one.
     pub(super) given_up: bool,
+    /// An operator wants to found anew, though a majority may be electing.
+    wanted_at: Option<Instant>,
     /// Whose origins were asked for last, and when.
     asked: Option<(ClusterId, Instant)>,
 }
@@ -55,12 +63,8 @@ impl Task {
     pub(super) async fn take_order(&mut self, order: Order) {
         // Whoever ordered may have gone; it is done all the same.
         match order {
-            Order::Quorum {
-                force,
-                hasty,
-                reply,
-            } => {
-                let _ = reply.send(self.recover_quorum(force, hasty).await);
+            Order::Quorum { force, reply } => {
+                let _ = reply.send(self.recover_quorum(force).await);
             }
             Order::Restore(backup, reply) => {
                 let _ = reply.send(self.restore(*backup).await);
@@ -71,9 +75,11 @@ impl Task {
             Order::AbandonFounding(reply) => {
                 let _ = reply.send(self.abandon_founding().await);
             }
-            Order::IsUndecided(reply) => {
-                let member = self.founding.record().member;
-                let _ = reply.send((self.founding.is_undecided(), member));
+            Order::IsUndecided(held, reply) => {
+                let record = self.founding.record();
+                let holds = record.slot.as_ref().map(Proposal::id) == held;
+                let undecided = held.is_some() && holds && record.member.is_none();
+                let _ = reply.send((undecided, record.member));
             }
             Order::StandDown => self.drop_part().await,
             Order::Origins(cluster, origins) => self.hear_origins(cluster, origins).await,
@@ -82,7 +88,7 @@ impl Task {
 
     // --- a new cluster ---
 
-    async fn recover_quorum(&mut self, force: bool, hasty: bool) -> Result<Begun, NotDone> {
+    async fn recover_quorum(&mut self, force: bool) -> Result<Begun, NotDone> {
         self.may_found()?;
         let record = self.founding.record();
         let Some(part) = self.part.as_ref().filter(|_| record.member.is_some()) else {
@@ -96,7 +102,7 @@ impl Task {
             return Err(NotDone::new("no_copy", why));
         }
         if !force {
-            self.has_no_quorum(hasty).await?;
+            self.has_no_quorum(false).await?;
         }
         self.found_anew(origin, state).await
     }
@@ -190,6 +196,7 @@ impl Task {
             alive > voters.len() / 2
         };
         let Some(voters) = groups.iter().find(majority) else {
+            self.recovery.wanted_at = None;
             return Ok(());
         };
         let leads = beat.as_ref().and_then(|beat| beat.leader);
@@ -205,6 +212,7 @@ impl Task {
             own.map_or_else(String::new, |id| id.to_string()),
         );
         if led {
+            self.recovery.wanted_at = None;
             let why = format!(
                 "{alive} of the {count} managers that vote in cluster {name} are alive, and it is \
                  led: nothing has to be recovered. Demote or forget the lost ones, and others \
@@ -213,18 +221,34 @@ impl Task {
             );
             return Err(NotDone::new("has_quorum", why));
         }
-        if !hasty {
-            return Err(NotDone::new(
-                "busy",
-                "a majority is alive and may be electing",
-            ));
+        // Somebody may have been elected meanwhile.
+        let now = self.part.as_mut().map(|part| part.pulse.beat());
+        let elected = now.and_then(|beat| beat.leader) != leads;
+        let wait = self.part.as_ref().map_or(ELECTION_MAX, |part| {
+            ELECTION_MAX.max(part.group.election_timeout() * ELECTION_TIMEOUTS)
+        });
+        let wanted = self.recovery.wanted_at;
+        let wanted = wanted.filter(|at| at.elapsed() < ASKED_MAX);
+        let since = *self
+            .recovery
+            .wanted_at
+            .insert(wanted.unwrap_or_else(Instant::now));
+        if !hasty && (elected || since.elapsed() < wait) {
+            let more = wait.saturating_sub(since.elapsed()).as_secs() + 1;
+            let why = format!(
+                "a majority of the managers is alive and may be electing: say it again in {more} s, \
+                 or --force (force=true) now"
+            );
+            return Err(NotDone::new("busy", why));
         }
+        self.recovery.wanted_at = None;
         Ok(())
     }
 
     /// Whether this leader still has a majority behind it. The last one that
     /// was elected stays known as such, though its log has stopped, or it
-    /// reaches nobody. Who only heard of it believes it.
+    /// reaches nobody: then it says so itself. Who hears nothing of it, or has
+    /// only heard of it, cannot know, and an operator may say --force.
     async fn has_majority(&self, leader: NodeId) -> bool {
         let Some(part) = &self.part else {
             return true;
@@ -237,7 +261,7 @@ impl Task {
         let call = Call::Backup(part.group.cluster()).encode();
         let answer = self.calls.call(leader, Lane::Bulk, call, LED_MAX).await;
         let answer = answer.ok().and_then(|bytes| Answer::decode(&bytes).ok());
-        matches!(answer, Some(Answer::Backup(_)))
+        !matches!(answer, Some(Answer::Refused { .. }))
     }
 
     /// The steps of the [module](self).
@@ -272,7 +296,7 @@ impl Task {
                 return Err(not_done(error.to_string()));
             }
         };
-        self.recovery.abandons = false;
+        self.recovery.abandons = None;
         self.written = Some(cluster);
         let outputs = self.founding.refound(cluster);
         self.carry_out(outputs).await;
@@ -387,7 +411,7 @@ impl Task {
         }
         self.founding.abort();
         self.course.hear_abandoned();
-        self.recovery.abandons = held.is_some();
+        self.recovery.abandons = held;
         self.ask_for_the_lead();
         self.look_soon(Duration::ZERO);
         Ok(held)

@@ -38,7 +38,7 @@ impl Task {
             ephemeral: self.setup.dir.is_none(),
             wall_ms: clock::wall_ms(),
             departing: self.departing,
-            abandons: self.recovery.abandons,
+            abandons: self.recovery.abandons == Some(group.cluster()),
         };
         let acts = reign.look(&realm, &self.founding, &self.course, &around);
         let term = reign.term();

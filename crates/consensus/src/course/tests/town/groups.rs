@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dui_core::{LeaderNews, NodeId};
 
+use super::super::super::Mistake;
 use super::{Node, TICK, Town, WALL_MS, beat};
 use crate::founding::ClusterId;
 use crate::group::Beat;
@@ -72,7 +73,9 @@ impl Town {
         };
         for id in self.ids() {
             if self.runs(cluster, id) && self.chance(2) == 0 {
+                let beat = self.groups[&cluster].beat();
                 let node = self.nodes.get_mut(&id).unwrap();
+                node.beat = beat;
                 let outputs = node.founding.decided(decision);
                 self.carry_out(id, outputs);
             }
@@ -106,7 +109,7 @@ impl Town {
             beat: &beat,
             state: &state,
             rules: &Rules::default(),
-            ephemeral: self.loopback,
+            ephemeral: self.loopback && self.mistake != Some(Mistake::NoClock),
             wall_ms: WALL_MS + self.now.as_millis() as u64,
             departing: false,
             abandons: false,
@@ -147,12 +150,15 @@ impl Town {
                     Step::Rest => {}
                     Step::Teach(learners) => {
                         group.learners.extend(learners.keys());
+                        let beat = group.beat();
                         for id in learners.keys() {
                             let node = self.nodes.get_mut(id);
-                            let belongs =
-                                |node: &&mut Node| node.founding.record().member == Some(cluster);
-                            if let Some(node) = node.filter(belongs) {
-                                node.part = Some(cluster);
+                            let takes = |node: &&mut Node| {
+                                let member = node.founding.record().member;
+                                member == Some(cluster) && !node.spent.contains(&cluster)
+                            };
+                            if let Some(node) = node.filter(takes) {
+                                (node.part, node.beat) = (Some(cluster), beat.clone());
                             }
                         }
                     }
@@ -193,6 +199,13 @@ impl Town {
 }
 
 impl Group {
+    pub(super) fn beat(&self) -> Beat {
+        Beat {
+            learners: self.learners.clone(),
+            ..beat(&self.voters)
+        }
+    }
+
     pub(super) fn takes(&self, id: NodeId) -> bool {
         self.voters.contains(&id) || self.learners.contains(&id)
     }
