@@ -531,8 +531,8 @@ impl Course {
         if part.runs.is_none() && part.written == Some(own) {
             return vec![Turn::Resume];
         }
-        let news = around.news.as_ref();
-        match news.filter(|news| news.cluster_id != own.0) {
+        let other = around.news.as_ref();
+        match other.filter(|news| news.cluster_id != own.0 && !self.is_over(news, around)) {
             Some(other) if self.forsaken_at.is_some() => {
                 self.meet_stranger(own, other, part, around)
             }

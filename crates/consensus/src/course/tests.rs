@@ -197,6 +197,26 @@ fn who_learns_may_have_a_vote_and_waits_for_an_election() {
 }
 
 #[test]
+fn news_of_another_cluster_that_is_over_keep_nobody_from_beginning_anew() {
+    let (mut course, mut around) = cy();
+    around.members.push(member(ANN, MemberState::Failed));
+    around.members.push(member(BO, MemberState::Failed));
+    around.news = Some(news(7, &[ANN], true));
+    let beat = town::beat(&BTreeSet::from([ANN]));
+    let part = Part {
+        runs: Some(&beat),
+        written: Some(ClusterId(7)),
+    };
+    let waits = [Turn::LookIn(LOOK_AGAIN)];
+    assert_eq!(course.look(&member_of(7), part, &around), waits);
+    around.news = Some(news(8, &[BO], true));
+    assert_eq!(course.look(&member_of(7), part, &around), waits);
+    around.now += ELECTED;
+    let turns = course.look(&member_of(7), part, &around);
+    assert!(turns.contains(&Turn::BeginAnew), "{turns:?}");
+}
+
+#[test]
 fn who_has_written_its_cluster_down_stays_in_it() {
     let (course, mut around) = cy();
     let mut durable = Course::new(Setup {
