@@ -582,4 +582,4 @@ fn remember(ids: &mut BTreeSet<NodeId>, id: NodeId) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,7 +15,7 @@ const ANN: NodeId = NodeId(1);
 const BO: NodeId = NodeId(2);
 const CY: NodeId = NodeId(3);
 
-fn member(id: NodeId, state: MemberState) -> Member {
+pub(crate) fn member(id: NodeId, state: MemberState) -> Member {
     Member {
         id,
         run: RunId(1),

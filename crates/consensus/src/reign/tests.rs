@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use dui_core::{Incarnation, LeaderNews, MessageCounter, RunId};
+use dui_core::LeaderNews;
 
 use super::*;
 use crate::course;
@@ -13,19 +13,7 @@ const BO: NodeId = NodeId(2);
 const CLUSTER: ClusterId = ClusterId(7);
 
 fn member(id: u128, state: MemberState) -> Member {
-    Member {
-        id: NodeId(id),
-        run: RunId(1),
-        name: format!("node-{id}").parse().unwrap(),
-        role: Role::Manager,
-        address: "127.0.0.1:7781".parse().unwrap(),
-        state,
-        incarnation: Incarnation(1),
-        messages: MessageCounter(1),
-        version: "0.1.0".into(),
-        rtt: None,
-        since_ms: 0,
-    }
+    course::tests::member(NodeId(id), state)
 }
 
 /// Ann, who leads a cluster in which she votes alone, and all she sees.
