@@ -195,6 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn a_backup_that_was_killed_leaves_nothing_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, other) = (dir.path().join("dui.backup"), dir.path().join("other"));
+        fs::write(&other, b"of somebody else").unwrap();
+        // In a container the next process may have the same number.
+        let left = dir
+            .path()
+            .join(format!("dui.backup.{}.new", std::process::id()));
+        std::os::unix::fs::symlink(&other, &left).unwrap();
+        save(&file, b"one").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"one");
+        assert!(!fs::symlink_metadata(&file).unwrap().is_symlink());
+        assert_eq!(fs::read(&other).unwrap(), b"of somebody else");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
     fn a_backup_replaces_no_directory_and_no_device() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("link");

@@ -269,6 +269,51 @@ fn each_proposal_may_take_twice_as_long_as_the_one_before() {
 }
 
 #[test]
+fn a_proposal_ends_when_one_of_its_managers_is_gone() {
+    let mut course = Course::new(Setup {
+        me: ANN,
+        manager: true,
+        expect: Some(2),
+        loopback: false,
+        ephemeral: false,
+    });
+    let founding = Founding::new(ANN, Record::default());
+    let both = [ANN, BO].map(|id| member(id, MemberState::Alive));
+    let mut around = Around {
+        members: both.into(),
+        ..Around::default()
+    };
+    let standing = Standing {
+        expect: 2,
+        fresh: true,
+        member: None,
+        ephemeral: false,
+        sees: vec![ANN, BO],
+    };
+    course.look(&founding, NOTHING, &around);
+    course.hear_standing(&founding, BO, Some(standing), &around);
+    course.look(&founding, NOTHING, &around);
+    around.now = Duration::from_millis(300);
+    let turns = course.look(&founding, NOTHING, &around);
+    assert!(
+        turns.contains(&Turn::Propose([ANN, BO].into())),
+        "{turns:?}"
+    );
+    around.now = Duration::from_millis(400);
+    assert!(
+        !course
+            .look(&founding, NOTHING, &around)
+            .contains(&Turn::Abort)
+    );
+    around.members[1] = member(BO, MemberState::Failed);
+    assert!(
+        course
+            .look(&founding, NOTHING, &around)
+            .contains(&Turn::Abort)
+    );
+}
+
+#[test]
 fn who_was_removed_and_may_not_know_it_does_not_campaign() {
     let (mut course, _) = cy();
     let mut beat = town::beat(&BTreeSet::from([ANN, CY]));
